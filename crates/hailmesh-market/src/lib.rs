@@ -1,0 +1,1 @@
+//! The marketplace as pure state machines: book, admission, matching, handshake, ride, evidence

@@ -1,0 +1,1 @@
+//! One process: event loop, clock, keys, configuration

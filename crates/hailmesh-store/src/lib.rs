@@ -1,0 +1,1 @@
+//! The journal kept: memory, SQLite, Postgres

@@ -1,0 +1,1 @@
+//! Bytes on the network: canonical CBOR, envelopes, signatures, topics, limits

@@ -177,7 +177,8 @@ impl Cell {
         self.vertices().map(|vertex| centre.distance_m(vertex)).fold(0.0, f64::max)
     }
 
-    fn vertices(self) -> impl Iterator<Item = GeoPoint> {
+    /// The corners of the cell in order, five or more.
+    pub fn vertices(self) -> impl Iterator<Item = GeoPoint> {
         let boundary = self.0.boundary();
         let vertices: Vec<GeoPoint> = boundary.iter().map(|vertex| point_of(*vertex)).collect();
         vertices.into_iter()

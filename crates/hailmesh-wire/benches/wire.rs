@@ -1,1 +1,3 @@
+//! What the wire costs.
+
 fn main() {}

@@ -38,3 +38,5 @@ pub const EXTENSION_BYTES_MAX: usize = 128;
 pub const EXTENSIONS_BYTES_MAX: usize = 256;
 /// Deepest nesting of CBOR arrays (P2.2).
 pub const NESTING_MAX: usize = 5;
+/// Most bytes of the proof in a `prev` (P3.5), hence of a RELEASE and a COSIGN.
+pub const PROOF_BYTES_MAX: usize = 320;

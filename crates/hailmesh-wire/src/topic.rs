@@ -108,7 +108,7 @@ mod tests {
         let place: GeoPoint = "40.7580,-73.9855".parse().unwrap();
         let network = NetworkName::default();
         let topic = Topic::offers(&network, Cell::at(place, Resolution::DRIVER));
-        assert_eq!(topic.to_string(), "/hailmesh/1/main/offers/872a100d2ffffff");
+        assert_eq!(topic.to_string(), "/hailmesh/1/main/offers/872a100d6ffffff");
         assert_eq!(topic.to_string().parse(), Ok(topic));
         let evidence = Topic::evidence(&network);
         assert_eq!(evidence.to_string().parse(), Ok(evidence));

@@ -1,1 +1,8 @@
-fn main() {}
+//! The `hailmesh` program.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    hailmesh::main()
+}

@@ -1,0 +1,215 @@
+//! Rides and what can be done with them.
+
+use axum::Json;
+use axum::extract::{Extension, State};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use hailmesh_node::market::{Command, RideId};
+use hailmesh_types::Duration;
+
+use crate::app::App;
+use crate::auth::Scope;
+use crate::convert::{base64, ride_json, summary_json};
+use crate::extract::{Body, RidePath};
+use crate::guard::Caller;
+use crate::intake::{completion_from_json, fare, rating_text};
+use crate::problem::{Code, Problem};
+use crate::types::{BoardJson, CompleteJson, CounterJson, EnRouteJson, RateJson, ReceiptJson, RideJson, RidesJson};
+
+/// All rides this node remembers, newest first.
+#[utoipa::path(get, path = "/v1/rides", tag = "rides", responses((status = 200, body = RidesJson)))]
+pub(crate) async fn list(State(app): State<App>) -> Result<Json<RidesJson>, Problem> {
+    let mut items: Vec<_> = app.node.rides().await?.iter().map(summary_json).collect();
+    items.sort_by(|a, b| (b.created_ms, &b.ride_id).cmp(&(a.created_ms, &a.ride_id)));
+    Ok(Json(RidesJson { items }))
+}
+
+/// One ride with everything its user may see.
+#[utoipa::path(get, path = "/v1/rides/{id}", tag = "rides", params(("id" = String, Path, description = "Ride id")),
+    responses((status = 200, body = RideJson), (status = 404, description = "No such ride", body = Problem)))]
+pub(crate) async fn show(
+    State(app): State<App>,
+    Extension(Caller(scope)): Extension<Caller>,
+    RidePath(ride): RidePath,
+) -> Result<Json<RideJson>, Problem> {
+    answer(&app, scope, ride).await
+}
+
+/// The receipt: a file that anyone can check offline. JSON with the file in base 64 when
+/// `Accept` asks for JSON, otherwise the bytes.
+#[utoipa::path(get, path = "/v1/rides/{id}/receipt", tag = "rides", params(("id" = String, Path, description = "Ride id")),
+    responses(
+        (status = 200, content(
+            (Vec<u8> = "application/octet-stream"),
+            (ReceiptJson = "application/json")
+        )),
+        (status = 404, description = "No such ride, or no receipt yet", body = Problem)
+    ))]
+pub(crate) async fn receipt(
+    State(app): State<App>,
+    headers: HeaderMap,
+    RidePath(ride): RidePath,
+) -> Result<Response, Problem> {
+    let Some(bytes) = app.node.receipt(ride).await? else {
+        return Err(match app.node.ride(ride).await? {
+            Some(view) => Problem::new(
+                Code::NoReceipt,
+                format!("ride {ride} is {}: a receipt exists from the moment it is committed", view.state),
+            ),
+            None => Problem::new(Code::UnknownRide, format!("no ride {ride} on this node")),
+        });
+    };
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("");
+    if accept.split(',').any(|kind| kind.split(';').next().is_some_and(|k| k.trim() == "application/json")) {
+        let length = bytes.len() as u64;
+        let receipt = ReceiptJson { ride_id: ride.to_string(), receipt: base64(&bytes), bytes: length };
+        return Ok(Json(receipt).into_response());
+    }
+    let mut response = bytes.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    let name = format!("attachment; filename=\"{ride}.receipt\"");
+    if let Ok(name) = HeaderValue::from_str(&name) {
+        headers.insert(header::CONTENT_DISPOSITION, name);
+    }
+    Ok(response)
+}
+
+/// Agrees: a driver to a ride that waits for an answer, a rider to a final fare.
+#[utoipa::path(post, path = "/v1/rides/{id}/accept", tag = "rides", params(("id" = String, Path, description = "Ride id")),
+    responses((status = 200, body = RideJson), (status = 404, body = Problem, description = "No such ride"), (status = 409, body = Problem, description = "Not in this state")))]
+pub(crate) async fn accept(
+    State(app): State<App>,
+    Extension(Caller(scope)): Extension<Caller>,
+    RidePath(ride): RidePath,
+) -> Result<Json<RideJson>, Problem> {
+    act(&app, scope, ride, Command::Accept(ride)).await
+}
+
+/// Does not agree.
+#[utoipa::path(post, path = "/v1/rides/{id}/decline", tag = "rides", params(("id" = String, Path, description = "Ride id")),
+    responses((status = 200, body = RideJson), (status = 404, body = Problem, description = "No such ride"), (status = 409, body = Problem, description = "Not in this state")))]
+pub(crate) async fn decline(
+    State(app): State<App>,
+    Extension(Caller(scope)): Extension<Caller>,
+    RidePath(ride): RidePath,
+) -> Result<Json<RideJson>, Problem> {
+    act(&app, scope, ride, Command::Decline(ride)).await
+}
+
+/// Proposes another fare to a rider who waits for an answer. For drivers.
+#[utoipa::path(post, path = "/v1/rides/{id}/counter", tag = "rides", params(("id" = String, Path, description = "Ride id")), request_body = CounterJson,
+    responses((status = 200, body = RideJson), (status = 404, body = Problem, description = "No such ride"), (status = 409, body = Problem, description = "Not in this state")))]
+pub(crate) async fn counter(
+    State(app): State<App>,
+    Extension(Caller(scope)): Extension<Caller>,
+    RidePath(ride): RidePath,
+    Body(body, _): Body<CounterJson>,
+) -> Result<Json<RideJson>, Problem> {
+    act(&app, scope, ride, Command::Counter(ride, fare(body.fare)?)).await
+}
+
+/// Ends a ride after boarding without the other side's signature.
+#[utoipa::path(post, path = "/v1/rides/{id}/end", tag = "rides", params(("id" = String, Path, description = "Ride id")),
+    responses((status = 200, body = RideJson), (status = 404, body = Problem, description = "No such ride"), (status = 409, body = Problem, description = "Not in this state, or too early")))]
+pub(crate) async fn end(
+    State(app): State<App>,
+    Extension(Caller(scope)): Extension<Caller>,
+    RidePath(ride): RidePath,
+) -> Result<Json<RideJson>, Problem> {
+    act(&app, scope, ride, Command::EndAlone(ride)).await
+}
+
+/// Ends a ride before boarding, or stops a search. `cancel_fee` of the ride says what it
+/// costs.
+#[utoipa::path(post, path = "/v1/rides/{id}/cancel", tag = "rides", params(("id" = String, Path, description = "Ride id")),
+    responses((status = 200, body = RideJson), (status = 404, body = Problem, description = "No such ride"), (status = 409, body = Problem, description = "Not in this state")))]
+pub(crate) async fn cancel(
+    State(app): State<App>,
+    Extension(Caller(scope)): Extension<Caller>,
+    RidePath(ride): RidePath,
+) -> Result<Json<RideJson>, Problem> {
+    act(&app, scope, ride, Command::Cancel(ride)).await
+}
+
+/// The driver sets out.
+#[utoipa::path(post, path = "/v1/rides/{id}/en-route", tag = "rides", params(("id" = String, Path, description = "Ride id")), request_body = EnRouteJson,
+    responses((status = 200, body = RideJson), (status = 404, body = Problem, description = "No such ride"), (status = 409, body = Problem, description = "Not in this state")))]
+pub(crate) async fn en_route(
+    State(app): State<App>,
+    Extension(Caller(scope)): Extension<Caller>,
+    RidePath(ride): RidePath,
+    Body(body, _): Body<EnRouteJson>,
+) -> Result<Json<RideJson>, Problem> {
+    act(&app, scope, ride, Command::EnRoute(ride, Duration::from_millis(body.eta_ms))).await
+}
+
+/// The driver is at the pickup.
+#[utoipa::path(post, path = "/v1/rides/{id}/arrive", tag = "rides", params(("id" = String, Path, description = "Ride id")),
+    responses((status = 200, body = RideJson), (status = 404, body = Problem, description = "No such ride"), (status = 409, body = Problem, description = "Not in this state")))]
+pub(crate) async fn arrive(
+    State(app): State<App>,
+    Extension(Caller(scope)): Extension<Caller>,
+    RidePath(ride): RidePath,
+) -> Result<Json<RideJson>, Problem> {
+    act(&app, scope, ride, Command::Arrive(ride)).await
+}
+
+/// The rider is on board: the driver has the rider's code.
+#[utoipa::path(post, path = "/v1/rides/{id}/board", tag = "rides", params(("id" = String, Path, description = "Ride id")), request_body = BoardJson,
+    responses((status = 200, body = RideJson), (status = 404, body = Problem, description = "No such ride"), (status = 409, body = Problem, description = "Not in this state, or a wrong code")))]
+pub(crate) async fn board(
+    State(app): State<App>,
+    Extension(Caller(scope)): Extension<Caller>,
+    RidePath(ride): RidePath,
+    Body(body, _): Body<BoardJson>,
+) -> Result<Json<RideJson>, Problem> {
+    act(&app, scope, ride, Command::Board(ride, body.code)).await
+}
+
+/// The ride is over.
+#[utoipa::path(post, path = "/v1/rides/{id}/complete", tag = "rides", params(("id" = String, Path, description = "Ride id")), request_body = CompleteJson,
+    responses((status = 200, body = RideJson), (status = 404, body = Problem, description = "No such ride"), (status = 409, body = Problem, description = "Not in this state")))]
+pub(crate) async fn complete(
+    State(app): State<App>,
+    Extension(Caller(scope)): Extension<Caller>,
+    RidePath(ride): RidePath,
+    Body(body, _): Body<CompleteJson>,
+) -> Result<Json<RideJson>, Problem> {
+    act(&app, scope, ride, Command::Complete(ride, completion_from_json(&body)?)).await
+}
+
+/// The other side did not come.
+#[utoipa::path(post, path = "/v1/rides/{id}/no-show", tag = "rides", params(("id" = String, Path, description = "Ride id")),
+    responses((status = 200, body = RideJson), (status = 404, body = Problem, description = "No such ride"), (status = 409, body = Problem, description = "Not in this state, or too early")))]
+pub(crate) async fn no_show(
+    State(app): State<App>,
+    Extension(Caller(scope)): Extension<Caller>,
+    RidePath(ride): RidePath,
+) -> Result<Json<RideJson>, Problem> {
+    act(&app, scope, ride, Command::NoShow(ride)).await
+}
+
+/// An opinion about the other side, beside a receipt that proves a completed ride.
+#[utoipa::path(post, path = "/v1/rides/{id}/rate", tag = "rides", params(("id" = String, Path, description = "Ride id")), request_body = RateJson,
+    responses((status = 200, body = RideJson), (status = 404, body = Problem, description = "No such ride"), (status = 409, body = Problem, description = "Not in this state")))]
+pub(crate) async fn rate(
+    State(app): State<App>,
+    Extension(Caller(scope)): Extension<Caller>,
+    RidePath(ride): RidePath,
+    Body(body, _): Body<RateJson>,
+) -> Result<Json<RideJson>, Problem> {
+    let text = rating_text(&body)?;
+    act(&app, scope, ride, Command::Rate(ride, body.stars, text)).await
+}
+
+async fn act(app: &App, scope: Scope, ride: RideId, command: Command) -> Result<Json<RideJson>, Problem> {
+    app.node.command(command).await?;
+    answer(app, scope, ride).await
+}
+
+async fn answer(app: &App, scope: Scope, ride: RideId) -> Result<Json<RideJson>, Problem> {
+    let view = app.node.ride(ride).await?;
+    let view = view.ok_or_else(|| Problem::new(Code::UnknownRide, format!("no ride {ride} on this node")))?;
+    Ok(Json(ride_json(&view, scope != Scope::Read)))
+}

@@ -1,0 +1,550 @@
+//! Admission: which of the things that are heard become part of the book.
+//!
+//! Every check of P13.7 and P13.8 in the order of the protocol, the cheap ones first,
+//! and **no state advances before the signature has been checked** (P2.9), but for the
+//! bucket of the peer that forwarded the message: whoever forges an offer must not use
+//! up its victim's sequence numbers or rate. A message that is stopped costs what the
+//! checks up to that one cost.
+//!
+//! The verdict follows P13.6: reject what the forwarding peer could have known from the
+//! bytes and the topic; ignore whatever depends on time, local state, configuration or
+//! version.
+
+mod authors;
+mod bans;
+mod evidence;
+mod stop;
+
+use std::sync::Arc;
+
+use hailmesh_types::{Cell, NetworkName, PeerKey, PublicKey, Resolution, StatementId, Timestamp};
+use hailmesh_wire::limits::{EVIDENCE_BYTES_MAX, STATEMENT_BYTES_MAX};
+use hailmesh_wire::{
+    AnyStatement, DecodeError, DriverOffer, Evidence, Header, Kind, NetworkId, Revocation, RiderOffer, Role, Signed,
+    Subject, Topic, Verified, pow_ok,
+};
+
+use crate::book::{Booked, BookedDriver, BookedRider, Full, Offer, OfferBook, Side};
+use crate::budget::{Bucket, Buckets, FairBudget};
+use crate::certificates::{Bearer, CertRefusal, Certificates, Level, Standing};
+use crate::limits::Limits;
+use crate::output::Verdict;
+use authors::{Authors, Sequence};
+use bans::Bans;
+use evidence::EvidenceTable;
+pub use stop::{AdmissionStats, Stop};
+
+/// Checks the logic of evidence and every signature in it (P18), from its bytes alone.
+pub type EvidenceCheck<'a> = &'a dyn Fn(&Evidence) -> Result<(), DecodeError>;
+
+/// What became of a message.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judgement {
+    /// What the peer that forwarded it is told.
+    pub verdict: Verdict,
+    /// The step that stopped it; [`Stop::None`] when it was admitted.
+    pub stop: Stop,
+    /// What it means for the market.
+    pub news: Vec<News>,
+}
+
+/// Something admission has learned.
+#[derive(Debug, Clone, PartialEq)]
+pub enum News {
+    /// A driver's new offer is in the book.
+    Driver(Arc<BookedDriver>),
+    /// A rider's new offer is in the book.
+    Rider(Arc<BookedRider>),
+    /// An author has withdrawn its offer.
+    Withdrawn(PublicKey, Side),
+    /// Two offers of one author with one sequence number, both really signed: E6.
+    Equivocation {
+        /// The author.
+        accused: PublicKey,
+        /// The offer that was heard first.
+        first: Arc<[u8]>,
+        /// The other one.
+        second: Arc<[u8]>,
+    },
+    /// Evidence that holds: the accused is banned here from now on. It is to be stored.
+    Evidence(Verified<Evidence>),
+    /// An issuer has taken credentials back; offers that relied on them are gone.
+    Revocation(Verified<Revocation>),
+    /// An offer waits for nothing but this certificate (P15.6). The peer that forwarded
+    /// the offer is the first to ask.
+    CertificateWanted(StatementId, PeerKey),
+}
+
+impl Judgement {
+    const fn stopped(stop: Stop) -> Self {
+        Self { verdict: stop.verdict(), stop, news: Vec::new() }
+    }
+}
+
+/// How an offer came here.
+#[derive(Debug, Clone, Copy)]
+enum Route {
+    /// On the topic of this resolution-7 cell, from this peer.
+    Gossip(Cell, PeerKey),
+    /// With a statement of its author, which has its own limits.
+    Direct(PeerKey),
+}
+
+impl Route {
+    const fn peer(&self) -> &PeerKey {
+        match self {
+            Self::Gossip(_, peer) | Self::Direct(peer) => peer,
+        }
+    }
+}
+
+/// Kinds of offer and the news they make.
+trait Newsworthy: Offer {
+    const ROLE: Role;
+
+    fn news(booked: Arc<Booked<Self>>) -> News;
+}
+
+impl Newsworthy for DriverOffer {
+    const ROLE: Role = Role::Driver;
+
+    fn news(booked: Arc<BookedDriver>) -> News {
+        News::Driver(booked)
+    }
+}
+
+impl Newsworthy for RiderOffer {
+    const ROLE: Role = Role::Rider;
+
+    fn news(booked: Arc<BookedRider>) -> News {
+        News::Rider(booked)
+    }
+}
+
+/// The gate of the offer book and of what is known about strangers.
+#[derive(Debug, Clone)]
+pub struct Admission {
+    network: NetworkName,
+    network_id: NetworkId,
+    pow_bits: u8,
+    limits: Limits,
+    certificates: Certificates,
+    authors: Authors,
+    bans: Bans,
+    evidence: EvidenceTable,
+    peers: Buckets<PeerKey>,
+    peers_by_topic: Buckets<(PeerKey, Cell)>,
+    peers_evidence: Buckets<PeerKey>,
+    evidence_rate: Bucket,
+    pools: Buckets<Cell>,
+    verification: FairBudget,
+    stats: AdmissionStats,
+    last_judged: Timestamp,
+}
+
+impl Admission {
+    /// The gate of a network with these parameters (P2.12).
+    #[must_use]
+    pub fn new(network: NetworkName, pow_bits: u8, issuers: Vec<PublicKey>, limits: Limits) -> Self {
+        let network_id = NetworkId::of(&network);
+        Self {
+            network,
+            network_id,
+            pow_bits,
+            certificates: Certificates::new(network_id, issuers, limits.certificates, limits.identities),
+            authors: Authors::new(limits.authors, limits.author_grace, limits.author),
+            bans: Bans::new(limits.bans),
+            evidence: EvidenceTable::new(limits.evidence),
+            peers: Buckets::new(limits.peer, limits.peer_buckets),
+            peers_by_topic: Buckets::new(limits.peer_topic, limits.peer_buckets),
+            peers_evidence: Buckets::new(limits.peer_evidence, limits.peer_buckets),
+            evidence_rate: Bucket::default(),
+            pools: Buckets::new(limits.uncredentialed_pool, limits.peer_buckets),
+            verification: FairBudget::new(limits.verifications_per_s, limits.peer_buckets),
+            stats: AdmissionStats::default(),
+            last_judged: Timestamp::MIN,
+            limits,
+        }
+    }
+
+    /// Judges a gossip message that `source` forwarded on `topic`. `check` is asked about
+    /// evidence when its turn comes (P13.8).
+    pub fn judge(
+        &mut self,
+        book: &mut OfferBook,
+        now: Timestamp,
+        source: PeerKey,
+        topic: &Topic,
+        data: &[u8],
+        check: EvidenceCheck<'_>,
+    ) -> Judgement {
+        let mut news = Vec::new();
+        let stop = match (self.open(topic, data), topic.subject()) {
+            (Err(stop), _) => stop,
+            (Ok(AnyStatement::DriverOffer(offer)), Subject::Offers(cell)) => {
+                self.admit(book, now, Route::Gossip(cell, source), offer, &mut news)
+            }
+            (Ok(AnyStatement::RiderOffer(offer)), Subject::Offers(cell)) => {
+                self.admit(book, now, Route::Gossip(cell, source), offer, &mut news)
+            }
+            (Ok(AnyStatement::Evidence(evidence)), Subject::Evidence) => {
+                self.admit_evidence(book, now, source, evidence, check, &mut news)
+            }
+            (Ok(AnyStatement::Revocation(revocation)), Subject::Evidence) => {
+                self.admit_revocation(book, now, source, revocation, &mut news)
+            }
+            (Ok(_), _) => Stop::Topic,
+        };
+        self.count(now, stop);
+        Judgement { news, ..Judgement::stopped(stop) }
+    }
+
+    /// Admits an offer that came with a statement of its author, as in an INVITE: the
+    /// same checks, but there is no topic, and the limits of the exchange stand in for
+    /// those of gossip. A known offer is [`Stop::Duplicate`] and in the book.
+    pub fn admit_direct(&mut self, book: &mut OfferBook, now: Timestamp, source: PeerKey, data: &[u8]) -> Judgement {
+        let mut news = Vec::new();
+        let stop = match self.open_statement(data, STATEMENT_BYTES_MAX) {
+            Err(stop) => stop,
+            Ok(AnyStatement::DriverOffer(offer)) => self.admit(book, now, Route::Direct(source), offer, &mut news),
+            Ok(AnyStatement::RiderOffer(offer)) => self.admit(book, now, Route::Direct(source), offer, &mut news),
+            Ok(_) => Stop::Topic,
+        };
+        self.count(now, stop);
+        Judgement { news, ..Judgement::stopped(stop) }
+    }
+
+    /// Checks the certificates of any statement for use outside gossip, such as a
+    /// REQUEST, and remembers them when they hold.
+    ///
+    /// # Errors
+    /// [`CertRefusal`] says what is wrong with them. A certificate that is merely
+    /// unknown is no error: see [`Standing::missing`].
+    pub fn verify_certificates(
+        &mut self,
+        now: Timestamp,
+        signer: &PublicKey,
+        side: crate::journal::Role,
+        issued: Timestamp,
+        cert_id: Option<StatementId>,
+        certs: &[Vec<u8>],
+    ) -> Result<Standing, CertRefusal> {
+        let role = match side {
+            crate::journal::Role::Driver => Role::Driver,
+            crate::journal::Role::Rider => Role::Rider,
+        };
+        let chain = self.certificates.resolve(now, &Bearer { signer, role, issued, cert_id, certs })?;
+        chain.verify()?;
+        let standing = chain.standing.clone();
+        self.certificates.keep(chain);
+        Ok(standing)
+    }
+
+    /// Verified certificates, issuers, and what is known of identities.
+    #[must_use]
+    pub const fn certificates(&self) -> &Certificates {
+        &self.certificates
+    }
+
+    /// Remembers what this node's own receipts say of an identity (or of a key that has
+    /// none): see [`Certificates::remember`].
+    pub fn remember(&mut self, identity: &PublicKey, level: Level) {
+        self.certificates.remember(identity, level);
+    }
+
+    /// Bans a key or an identity until then, or for good, whoever vouches for it. A ban
+    /// never gets shorter. When the table is full of weightier bans nothing happens.
+    pub fn ban(&mut self, key: &PublicKey, until: Option<Timestamp>) {
+        self.bans.ban(key, until, true);
+    }
+
+    /// Whether the key, or the identity behind it, is banned at this moment.
+    #[must_use]
+    pub fn is_banned(&self, key: &PublicKey, identity: Option<&PublicKey>, now: Timestamp) -> bool {
+        self.bans.is_banned(key, now) || identity.is_some_and(|identity| self.bans.is_banned(identity, now))
+    }
+
+    /// How many bans are kept.
+    #[must_use]
+    pub fn bans(&self) -> usize {
+        self.bans.len()
+    }
+
+    /// How many authors are in the sequence table.
+    #[must_use]
+    pub fn authors(&self) -> usize {
+        self.authors.len()
+    }
+
+    /// What became of the messages so far.
+    #[must_use]
+    pub const fn stats(&self) -> &AdmissionStats {
+        &self.stats
+    }
+
+    /// A peer is gone. Its buckets stay until they are full again, lest coming back
+    /// refill them; this is the moment to drop those that are.
+    pub fn forget_peer(&mut self, peer: &PeerKey) {
+        let now = self.last_judged;
+        if self.peers.is_full(peer, now) {
+            self.peers.prune(now);
+            self.peers_by_topic.prune(now);
+            self.peers_evidence.prune(now);
+        }
+    }
+
+    /// Drops what is over: bans and full buckets. Worth a call a minute; without it the
+    /// tables keep their bounds all the same.
+    pub fn expire(&mut self, now: Timestamp) {
+        self.bans.expire(now);
+        self.peers.prune(now);
+        self.peers_by_topic.prune(now);
+        self.peers_evidence.prune(now);
+        self.pools.prune(now);
+    }
+
+    /// Removes the offers of banned authors and of those whose credential has been
+    /// revoked since. Returns whose.
+    pub fn purge(&self, book: &mut OfferBook, now: Timestamp) -> Vec<PublicKey> {
+        let outcasts = |key: &PublicKey, identity: Option<&PublicKey>, cert_id: Option<&StatementId>| {
+            self.is_banned(key, identity, now) || self.certificates.leads_to_revoked(cert_id)
+        };
+        let drivers = book.drivers().map(|b| (*b.key(), b.identity, b.offer.body().cert_id));
+        let riders = book.riders().map(|b| (*b.key(), b.identity, b.offer.body().cert_id));
+        let gone: Vec<PublicKey> = drivers
+            .chain(riders)
+            .filter(|(key, identity, cert_id)| outcasts(key, identity.as_ref(), cert_id.as_ref()))
+            .map(|(key, ..)| key)
+            .collect();
+        for key in &gone {
+            book.remove(key);
+        }
+        gone
+    }
+
+    fn count(&mut self, now: Timestamp, stop: Stop) {
+        self.stats.add(stop);
+        self.last_judged = now;
+    }
+
+    /// Steps 1 to 6: what the bytes and the topic say.
+    fn open(&self, topic: &Topic, data: &[u8]) -> Result<AnyStatement, Stop> {
+        let bytes_max = match topic.subject() {
+            Subject::Offers(_) => STATEMENT_BYTES_MAX,
+            Subject::Evidence => EVIDENCE_BYTES_MAX,
+        };
+        if *topic.network() != self.network {
+            return Err(Stop::Topic);
+        }
+        self.open_if(data, bytes_max, |kind| match topic.subject() {
+            Subject::Offers(_) => matches!(kind, Kind::DriverOffer | Kind::RiderOffer),
+            Subject::Evidence => matches!(kind, Kind::Evidence | Kind::Revocation),
+        })
+    }
+
+    fn open_statement(&self, data: &[u8], bytes_max: usize) -> Result<AnyStatement, Stop> {
+        self.open_if(data, bytes_max, |kind| matches!(kind, Kind::DriverOffer | Kind::RiderOffer))
+    }
+
+    fn open_if(&self, data: &[u8], bytes_max: usize, belongs: impl Fn(Kind) -> bool) -> Result<AnyStatement, Stop> {
+        // 1
+        if data.len() > bytes_max {
+            return Err(Stop::Size);
+        }
+        // 2
+        let header = Header::peek(data).map_err(|_| Stop::Envelope)?;
+        // 3
+        let kind = header.kind().map_err(|_| Stop::Unsupported)?;
+        // 4
+        if header.network != self.network_id || !belongs(kind) {
+            return Err(Stop::Topic);
+        }
+        // 4 and 5: the body is read before the signer's key, whose form costs more; both reject.
+        let statement = AnyStatement::decode_peeked(data.into(), header)
+            .map_err(|error| if error.clause == "P2.8" { Stop::Key } else { Stop::Body })?;
+        // 6
+        match statement.ext().unknown_critical() {
+            Some(_) => Err(Stop::CriticalExtension),
+            None => Ok(statement),
+        }
+    }
+
+    fn admit<O: Newsworthy>(
+        &mut self,
+        book: &mut OfferBook,
+        now: Timestamp,
+        route: Route,
+        offer: Signed<O>,
+        news: &mut Vec<News>,
+    ) -> Stop {
+        match self.try_admit(book, now, route, offer, news) {
+            Ok(()) => Stop::None,
+            Err(stop) => stop,
+        }
+    }
+
+    /// Steps 7 to 18.
+    fn try_admit<O: Newsworthy>(
+        &mut self,
+        book: &mut OfferBook,
+        now: Timestamp,
+        route: Route,
+        offer: Signed<O>,
+        news: &mut Vec<News>,
+    ) -> Result<(), Stop> {
+        let body = offer.body();
+        let author = *offer.signer().as_bytes();
+        let district = body.cell().parent(Resolution::TOPIC);
+        let withdrawn = if body.is_live() { None } else { Some(body.slot()) };
+        let expires = body.made() + body.ttl();
+        // 7
+        if matches!(route, Route::Gossip(topic, _) if topic != district) {
+            return Err(Stop::Cell);
+        }
+        // 8
+        if body.made() > now + self.limits.clock_tolerance {
+            return Err(Stop::Future);
+        }
+        if now > expires + self.limits.clock_tolerance {
+            return Err(Stop::Stale);
+        }
+        // 9
+        let sequence = self.authors.sequence(&author, body.seq(), &offer.id());
+        match sequence {
+            Sequence::Same => return Err(Stop::Duplicate),
+            Sequence::Old => return Err(Stop::OldSequence),
+            Sequence::New | Sequence::Fork => {}
+        }
+        // 10
+        let cert_id = body.cert_id();
+        let identity = self.certificates.identity_of(cert_id.as_ref());
+        if self.is_banned(offer.signer(), identity, now) {
+            return Err(Stop::Banned);
+        }
+        if self.certificates.leads_to_revoked(cert_id.as_ref()) {
+            return Err(Stop::Revoked);
+        }
+        // 11
+        if let Route::Gossip(topic, peer) = route {
+            let in_topic = self.peers_by_topic.take(&(peer, topic), now);
+            if !(self.peers.take(&peer, now) && in_topic) {
+                return Err(Stop::PeerRate);
+            }
+        }
+        if !self.authors.may_speak(&author, withdrawn, now) {
+            return Err(Stop::AuthorRate);
+        }
+        if !self.verification.allows(route.peer(), now) {
+            return Err(Stop::VerificationRate);
+        }
+        // 12, 13
+        let bearer =
+            Bearer { signer: offer.signer(), role: O::ROLE, issued: body.made(), cert_id, certs: body.certs() };
+        let chain = self.certificates.resolve(now, &bearer).map_err(stop_of)?;
+        let level = chain.standing.level;
+        let identity = chain.standing.identity;
+        if self.is_banned(offer.signer(), identity.as_ref(), now) {
+            return Err(Stop::Banned);
+        }
+        let is_stranger = self.credentials_matter() && !level.is_credentialed();
+        let pooled = is_stranger && matches!(route, Route::Gossip(..));
+        if pooled && !self.pools.has_token(&district, now) {
+            return Err(Stop::PoolRate);
+        }
+        // 14
+        let missing = chain.standing.missing;
+        let awaited = self.check_work(&offer, district, level, missing)?;
+        // 15
+        for _ in 0..=chain.cost() {
+            self.verification.charge(route.peer(), now);
+        }
+        let offer = offer.verify().map_err(|_| Stop::Signature)?;
+        chain.verify().map_err(stop_of)?;
+        self.certificates.keep(chain);
+        if let Some(id) = awaited {
+            news.push(News::CertificateWanted(id, *route.peer()));
+            return Err(Stop::CertificateUnknown);
+        }
+        // 16
+        self.authors.charge(&author, withdrawn, now);
+        if pooled {
+            self.pools.take(&district, now);
+        }
+        if sequence == Sequence::Fork {
+            news.extend(two_stories(book, &offer));
+            return Err(Stop::Equivocation);
+        }
+        // 17
+        if !self.authors.has_room(&author, now) {
+            return Err(Stop::Full);
+        }
+        let (seq, id) = (offer.body().seq(), offer.id());
+        if withdrawn.is_some() {
+            book.remove(offer.signer());
+            news.push(News::Withdrawn(*offer.signer(), O::SIDE));
+        } else if expires > now {
+            let source = match route {
+                Route::Gossip(_, peer) => Some(peer),
+                Route::Direct(_) => None,
+            };
+            let booked = Booked { offer, level, identity, heard: now, source };
+            let booked = book.put(now, booked, self.credentials_matter()).map_err(|full| match full {
+                Full::Share => Stop::Share,
+                Full::Cell | Full::Book => Stop::Full,
+            })?;
+            news.push(O::news(booked));
+        }
+        // 18
+        self.authors.record(&author, seq, &id, expires, withdrawn, now);
+        Ok(())
+    }
+
+    /// Step 14. Says which certificate to ask for when only that is in the way.
+    fn check_work<O: Offer>(
+        &self,
+        offer: &Signed<O>,
+        district: Cell,
+        level: Level,
+        missing: Option<StatementId>,
+    ) -> Result<Option<StatementId>, Stop> {
+        let body = offer.body();
+        match body.pow() {
+            Some(pow) => {
+                let (signer, cell) = (offer.signer(), district.index());
+                let is_right = pow_ok(self.network_id, signer, cell, body.made(), pow, self.pow_bits);
+                if is_right { Ok(None) } else { Err(Stop::WorkWrong) }
+            }
+            None if level.is_credentialed() || self.pow_bits == 0 => Ok(None),
+            None => missing.map(Some).ok_or(Stop::WorkMissing),
+        }
+    }
+
+    /// Where no issuer is configured everybody is uncredentialed, and the limits that
+    /// tell strangers apart do not apply (P20.1).
+    fn credentials_matter(&self) -> bool {
+        !self.certificates.issuers().is_empty()
+    }
+}
+
+/// Both sides of an equivocation, when the book still holds the first.
+fn two_stories<O: Offer>(book: &OfferBook, second: &Verified<O>) -> Option<News> {
+    let first = O::shelf(book).get(second.signer().as_bytes())?;
+    if first.offer.body().seq() != second.body().seq() {
+        return None;
+    }
+    Some(News::Equivocation {
+        accused: *second.signer(),
+        first: Arc::clone(first.offer.bytes()),
+        second: Arc::clone(second.bytes()),
+    })
+}
+
+fn stop_of(refusal: CertRefusal) -> Stop {
+    match refusal {
+        CertRefusal::Invalid(_) => Stop::Certificate,
+        CertRefusal::Unsupported(_) => Stop::CertificateExtension,
+        CertRefusal::Expired(_) => Stop::CertificateExpired,
+        CertRefusal::Revoked(_) => Stop::Revoked,
+        CertRefusal::Signature(_) => Stop::CertificateSignature,
+    }
+}

@@ -1,0 +1,140 @@
+//! The sequence table: what an author last said, and how much it may say.
+
+use std::collections::BTreeMap;
+
+use hailmesh_types::{Duration, StatementId, Timestamp};
+
+use crate::budget::Bucket;
+use crate::index::Author;
+use crate::limits::Rate;
+
+/// Authors below which the table is not looked through for forgotten ones.
+const SWEEP_MIN: usize = 1_024;
+/// Time after which it is looked through in any case.
+const SWEEP_PERIOD: Duration = Duration::from_secs(60);
+
+/// How an offer relates to the last one of its author.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sequence {
+    /// Higher, or the first.
+    New,
+    /// The last one itself.
+    Same,
+    /// The number of the last one with another content.
+    Fork,
+    /// Lower.
+    Old,
+}
+
+/// One author.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    seq: u64,
+    /// The first bytes of the last offer's id: a fork that collides here costs 2^64
+    /// tries and hides nothing but its own author's fault.
+    id: [u8; 8],
+    keep_until: Timestamp,
+    bucket: Bucket,
+    /// One more than the slot whose withdrawal was free of charge; 0: none yet.
+    freed: u64,
+}
+
+/// Authors heard, at most a limit, each until its last offer has been over for a while.
+#[derive(Debug, Clone)]
+pub(super) struct Authors {
+    by_key: BTreeMap<Author, Entry>,
+    limit: usize,
+    grace: Duration,
+    rate: Rate,
+    sweep_len: usize,
+    sweep_at: Timestamp,
+}
+
+impl Authors {
+    pub(super) const fn new(limit: usize, grace: Duration, rate: Rate) -> Self {
+        Self { by_key: BTreeMap::new(), limit, grace, rate, sweep_len: SWEEP_MIN, sweep_at: Timestamp::MIN }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
+    pub(super) fn contains(&self, author: &Author) -> bool {
+        self.by_key.contains_key(author)
+    }
+
+    pub(super) fn sequence(&self, author: &Author, seq: u64, id: &StatementId) -> Sequence {
+        match self.by_key.get(author) {
+            Some(entry) if seq < entry.seq => Sequence::Old,
+            Some(entry) if seq > entry.seq => Sequence::New,
+            Some(entry) if entry.id == first_bytes(id) => Sequence::Same,
+            Some(_) => Sequence::Fork,
+            None => Sequence::New,
+        }
+    }
+
+    /// Whether the author may say something now. One withdrawal per slot is free
+    /// (P20); changes nothing.
+    pub(super) fn may_speak(&self, author: &Author, withdrawn: Option<u64>, now: Timestamp) -> bool {
+        let Some(entry) = self.by_key.get(author) else { return true };
+        withdrawn.is_some_and(|slot| entry.freed != slot.saturating_add(1)) || entry.bucket.has_token(self.rate, now)
+    }
+
+    /// Charges what [`Authors::may_speak`] allowed. An author that is not here yet is
+    /// charged by [`Authors::record`].
+    pub(super) fn charge(&mut self, author: &Author, withdrawn: Option<u64>, now: Timestamp) {
+        if let Some(entry) = self.by_key.get_mut(author) {
+            entry.charge(withdrawn, self.rate, now);
+        }
+    }
+
+    /// Whether there is room for this author, after forgetting those that are over.
+    pub(super) fn has_room(&mut self, author: &Author, now: Timestamp) -> bool {
+        if self.by_key.contains_key(author) {
+            return true;
+        }
+        if self.by_key.len() >= self.sweep_len.min(self.limit) || now >= self.sweep_at {
+            self.by_key.retain(|_, entry| entry.keep_until > now);
+            self.sweep_len = (2 * self.by_key.len()).max(SWEEP_MIN);
+            self.sweep_at = now + SWEEP_PERIOD;
+        }
+        self.by_key.len() < self.limit
+    }
+
+    /// Remembers an admitted offer.
+    pub(super) fn record(
+        &mut self,
+        author: &Author,
+        seq: u64,
+        id: &StatementId,
+        expires: Timestamp,
+        withdrawn: Option<u64>,
+        now: Timestamp,
+    ) {
+        let (id, keep_until) = (first_bytes(id), expires + self.grace);
+        if let Some(entry) = self.by_key.get_mut(author) {
+            *entry = Entry { seq, id, keep_until: keep_until.max(entry.keep_until), ..*entry };
+        } else {
+            let mut entry = Entry { seq, id, keep_until, bucket: Bucket::default(), freed: 0 };
+            entry.charge(withdrawn, self.rate, now);
+            self.by_key.insert(*author, entry);
+        }
+    }
+}
+
+impl Entry {
+    fn charge(&mut self, withdrawn: Option<u64>, rate: Rate, now: Timestamp) {
+        match withdrawn.map(|slot| slot.saturating_add(1)) {
+            Some(freed) if freed != self.freed => self.freed = freed,
+            _ => {
+                self.bucket.take(rate, now);
+            }
+        }
+    }
+}
+
+fn first_bytes(id: &StatementId) -> [u8; 8] {
+    let mut first = [0; 8];
+    first.copy_from_slice(&id.as_bytes()[..8]);
+    first
+}

@@ -1,0 +1,454 @@
+//! The spatial index: an R-tree (rstar) over the places that offers show.
+//!
+//! An offer shows a cell, and everybody in one cell has the same rectangle, so the tree
+//! holds one leaf per *occupied cell* and the cell holds its offers in the order of
+//! their authors. A city of 100,000 cars is some thousand leaves; a car that moves
+//! touches the tree only when it empties or opens a cell.
+//!
+//! P14.4 asks for the cell's bounding box grown by the margin. That rectangle, in two
+//! parts across the antimeridian, is kept with the cell and sharpens the bounds of
+//! P14.5. What the tree compares is its equivalent in space: the cube, metres from the
+//! centre of the Earth, around everywhere that somebody of this cell can be. Straight
+//! distance through the Earth is never longer than the great circle, so the tree's
+//! distances are true lower bounds everywhere; a flat map needs an origin, a rebuild
+//! when the node moves far, and exceptions at 180° and at the poles, and is wrong in
+//! between. f32 is good for half a metre here; the great circle is computed in f64 for
+//! the shortlist only.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::{BTreeMap, BinaryHeap};
+use std::fmt;
+use std::sync::Arc;
+
+use hailmesh_types::{Bounds, Cell, CellRect, GeoPoint};
+use rstar::iterators::NearestNeighborDistance2Iterator;
+use rstar::{AABB, PointDistance, RTree, RTreeObject};
+
+/// Mean radius of the Earth, metres, as in `hailmesh-types`.
+const EARTH_RADIUS_M: f64 = 6_371_008.8;
+/// What rounding to f32 may cost at the surface, metres.
+const ROUNDING_M: f64 = 1.0;
+/// Cells without offers whose geometry is kept, apart from as many as are occupied.
+const VACANT_MAX: usize = 256;
+
+/// The 32 bytes of an author's key: what tables are ordered by.
+pub type Author = [u8; 32];
+
+/// Something with an author, of which an index holds one per author and cell.
+pub trait Authored {
+    /// The bytes of the author's key.
+    fn author(&self) -> &Author;
+}
+
+/// Where somebody who shows a certain cell can be.
+#[derive(Clone, PartialEq)]
+struct Place {
+    centre: GeoPoint,
+    reach_m: f64,
+    rect: CellRect,
+    /// The part beyond the antimeridian.
+    second_rect: Option<CellRect>,
+    leaf: Leaf,
+}
+
+impl Place {
+    fn of(cell: Cell) -> Self {
+        let centre = cell.centre();
+        let reach_m = cell.radius_m() + cell.resolution().margin_m();
+        let mut rects = cell.rects().into_iter();
+        // A cell has one rectangle or two.
+        let rect = rects.next().unwrap_or(CellRect { south: -90.0, west: -180.0, north: 90.0, east: 180.0 });
+        let (low, high) = cube(centre, reach_m + ROUNDING_M);
+        Self { centre, reach_m, rect, second_rect: rects.next(), leaf: Leaf { low, high, cell } }
+    }
+
+    /// As [`Cell::bounds`], from what is already known of the cell.
+    fn bounds(&self, point: GeoPoint, centre_m: f64) -> Bounds {
+        let second_m = self.second_rect.map_or(f64::INFINITY, |rect| rect.distance_m(point));
+        Bounds::new(centre_m, self.reach_m, self.rect.distance_m(point).min(second_m))
+    }
+}
+
+/// A leaf of the tree.
+#[derive(Clone, Copy, PartialEq)]
+struct Leaf {
+    low: [f32; 3],
+    high: [f32; 3],
+    cell: Cell,
+}
+
+impl RTreeObject for Leaf {
+    type Envelope = AABB<[f32; 3]>;
+
+    fn envelope(&self) -> Self::Envelope {
+        AABB::from_corners(self.low, self.high)
+    }
+}
+
+impl PointDistance for Leaf {
+    fn distance_2(&self, point: &[f32; 3]) -> f32 {
+        let gap = |axis: usize| (self.low[axis] - point[axis]).max(point[axis] - self.high[axis]).max(0.0);
+        let gaps = [gap(0), gap(1), gap(2)];
+        gaps[0] * gaps[0] + gaps[1] * gaps[1] + gaps[2] * gaps[2]
+    }
+}
+
+/// The point in metres from the centre of the Earth.
+fn in_space(point: GeoPoint) -> [f64; 3] {
+    let (sin_lat, cos_lat) = point.lat().to_radians().sin_cos();
+    let (sin_lon, cos_lon) = point.lon().to_radians().sin_cos();
+    [cos_lat * cos_lon, cos_lat * sin_lon, sin_lat].map(|axis| axis * EARTH_RADIUS_M)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "half a metre, which ROUNDING_M allows for")]
+fn rounded(metres: [f64; 3]) -> [f32; 3] {
+    metres.map(|axis| axis as f32)
+}
+
+fn cube(centre: GeoPoint, half_m: f64) -> ([f32; 3], [f32; 3]) {
+    let at = in_space(centre);
+    (rounded(at.map(|axis| axis - half_m)), rounded(at.map(|axis| axis + half_m)))
+}
+
+/// One cell and who is in it.
+#[derive(Clone)]
+struct Tenancy<T> {
+    place: Box<Place>,
+    /// In the order of their authors.
+    tenants: Vec<Arc<T>>,
+}
+
+/// Offers by where they are. Nothing is allocated until the first one.
+#[derive(Clone)]
+pub struct SpatialIndex<T> {
+    cells: BTreeMap<Cell, Tenancy<T>>,
+    /// One leaf per occupied cell.
+    tree: Option<RTree<Leaf>>,
+    occupied: usize,
+    len: usize,
+}
+
+impl<T: Authored> Default for SpatialIndex<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T: Authored> SpatialIndex<T> {
+    /// An empty index.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { cells: BTreeMap::new(), tree: None, occupied: 0, len: 0 }
+    }
+
+    /// How many offers are indexed.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether nothing is indexed.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// How many cells hold at least one offer: the leaves of the tree.
+    #[must_use]
+    pub const fn occupied_cells(&self) -> usize {
+        self.occupied
+    }
+
+    /// Puts an offer into `cell`; returns the one of the same author that was there.
+    pub fn insert(&mut self, cell: Cell, offer: Arc<T>) -> Option<Arc<T>> {
+        let tenancy = self
+            .cells
+            .entry(cell)
+            .or_insert_with(|| Tenancy { place: Box::new(Place::of(cell)), tenants: Vec::new() });
+        match tenancy.tenants.binary_search_by(|tenant| tenant.author().cmp(offer.author())) {
+            Ok(position) => Some(std::mem::replace(&mut tenancy.tenants[position], offer)),
+            Err(position) => {
+                if tenancy.tenants.is_empty() {
+                    self.occupied += 1;
+                    self.tree.get_or_insert_with(RTree::new).insert(tenancy.place.leaf);
+                }
+                tenancy.tenants.insert(position, offer);
+                self.len += 1;
+                None
+            }
+        }
+    }
+
+    /// Takes the offer of `author` out of `cell`.
+    pub fn remove(&mut self, cell: Cell, author: &Author) -> Option<Arc<T>> {
+        let tenancy = self.cells.get_mut(&cell)?;
+        let position = tenancy.tenants.binary_search_by(|tenant| tenant.author().cmp(author)).ok()?;
+        let offer = tenancy.tenants.remove(position);
+        self.len -= 1;
+        if tenancy.tenants.is_empty() {
+            tenancy.tenants = Vec::new();
+            self.occupied -= 1;
+            if let Some(tree) = &mut self.tree {
+                tree.remove(&tenancy.place.leaf);
+            }
+            self.forget_vacant_cells();
+        }
+        Some(offer)
+    }
+
+    /// Every offer with the bounds of its distance from `point`, nearest centre first,
+    /// then in the order of authors. Lazy: what is not asked for is not computed.
+    #[must_use]
+    pub fn nearest(&self, point: GeoPoint) -> Nearest<'_, T> {
+        let at = rounded(in_space(point));
+        let mut leaves = self.tree.as_ref().map(|tree| tree.nearest_neighbor_iter_with_distance_2(at));
+        let next_leaf = leaves.as_mut().and_then(Iterator::next).map(|(leaf, d2)| (leaf.cell, at_least_m(d2)));
+        Nearest { index: self, point, leaves, next_leaf, pending: BinaryHeap::new(), current: Vec::new() }
+    }
+
+    /// Every offer whose author can be within `radius_m` of `point` (lower bound at most
+    /// the radius), in the order of cells and authors.
+    pub fn within(&self, point: GeoPoint, radius_m: f64) -> impl Iterator<Item = (&Arc<T>, Bounds)> {
+        let (low, high) = cube(point, radius_m.min(2.0 * EARTH_RADIUS_M) + ROUNDING_M);
+        let mut cells: Vec<(Cell, Bounds)> = Vec::new();
+        if let Some(tree) = &self.tree {
+            for leaf in tree.locate_in_envelope_intersecting(AABB::from_corners(low, high)) {
+                let Some(tenancy) = self.cells.get(&leaf.cell) else { continue };
+                let place = &tenancy.place;
+                let bounds = place.bounds(point, place.centre.distance_m(point));
+                if bounds.lower_m <= radius_m {
+                    cells.push((leaf.cell, bounds));
+                }
+            }
+        }
+        cells.sort_unstable_by_key(|(cell, _)| *cell);
+        cells.into_iter().flat_map(|(cell, bounds)| {
+            let tenants = self.cells.get(&cell).map_or(&[][..], |tenancy| &tenancy.tenants);
+            tenants.iter().map(move |tenant| (tenant, bounds))
+        })
+    }
+
+    /// Geometry costs some microseconds, so that of a cell that has just been left is
+    /// kept; but a stranger who roams must not fill the table.
+    fn forget_vacant_cells(&mut self) {
+        if self.cells.len() - self.occupied > VACANT_MAX + self.occupied {
+            self.cells.retain(|_, tenancy| !tenancy.tenants.is_empty());
+        }
+    }
+}
+
+impl<T> fmt::Debug for SpatialIndex<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SpatialIndex").field("offers", &self.len).field("cells", &self.occupied).finish()
+    }
+}
+
+/// The least distance that a squared distance of the tree stands for, metres.
+fn at_least_m(distance_2: f32) -> f64 {
+    // f32 knows seven digits of it; the query point is rounded, too.
+    f64::from(distance_2).sqrt() * (1.0 - 1e-6) - 2.0 * ROUNDING_M
+}
+
+/// A cell that waits for its turn, by the distance of its centre.
+struct Pending {
+    centre_m: f64,
+    cell: Cell,
+}
+
+impl Ord for Pending {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.centre_m.total_cmp(&other.centre_m).then(self.cell.cmp(&other.cell))
+    }
+}
+
+impl PartialOrd for Pending {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Pending {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Pending {}
+
+/// Offers by the distance of their cell's centre; see [`SpatialIndex::nearest`].
+pub struct Nearest<'a, T> {
+    index: &'a SpatialIndex<T>,
+    point: GeoPoint,
+    leaves: Option<NearestNeighborDistance2Iterator<'a, Leaf>>,
+    /// The next leaf of the tree with a lower bound of its distance, metres.
+    next_leaf: Option<(Cell, f64)>,
+    /// Cells that the tree has yielded but that may not be the nearest.
+    pending: BinaryHeap<Reverse<Pending>>,
+    /// The cells at the present distance: nearly always one.
+    current: Vec<(Bounds, &'a [Arc<T>])>,
+}
+
+impl<T: Authored> Nearest<'_, T> {
+    /// Fills `current` with every cell at the next distance. False at the end.
+    fn advance(&mut self) -> bool {
+        loop {
+            let nearest_m = self.pending.peek().map_or(f64::INFINITY, |Reverse(pending)| pending.centre_m);
+            match self.next_leaf {
+                // A leaf that begins farther away has its centre farther away, too.
+                Some((cell, at_least_m)) if at_least_m <= nearest_m => {
+                    if let Some(tenancy) = self.index.cells.get(&cell) {
+                        let centre_m = tenancy.place.centre.distance_m(self.point);
+                        self.pending.push(Reverse(Pending { centre_m, cell }));
+                    }
+                    let next = self.leaves.as_mut().and_then(Iterator::next);
+                    self.next_leaf = next.map(|(leaf, d2)| (leaf.cell, self::at_least_m(d2)));
+                }
+                _ => break,
+            }
+        }
+        let Some(Reverse(first)) = self.pending.pop() else { return false };
+        self.open(&first);
+        while self.pending.peek().is_some_and(|Reverse(next)| next.centre_m.total_cmp(&first.centre_m).is_eq()) {
+            if let Some(Reverse(next)) = self.pending.pop() {
+                self.open(&next);
+            }
+        }
+        true
+    }
+
+    fn open(&mut self, pending: &Pending) {
+        if let Some(tenancy) = self.index.cells.get(&pending.cell) {
+            let bounds = tenancy.place.bounds(self.point, pending.centre_m);
+            self.current.push((bounds, &tenancy.tenants));
+        }
+    }
+}
+
+impl<'a, T: Authored> Iterator for Nearest<'a, T> {
+    type Item = (&'a Arc<T>, Bounds);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            self.current.retain(|(_, tenants)| !tenants.is_empty());
+            let first = self.current.iter_mut().min_by_key(|(_, tenants)| tenants[0].author());
+            if let Some((bounds, tenants)) = first {
+                let (tenant, rest) = tenants.split_first()?;
+                *tenants = rest;
+                return Some((tenant, *bounds));
+            }
+            if !self.advance() {
+                return None;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hailmesh_types::Resolution;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Debug, PartialEq)]
+    struct Car(Author);
+
+    impl Authored for Car {
+        fn author(&self) -> &Author {
+            &self.0
+        }
+    }
+
+    fn car(number: u8) -> Arc<Car> {
+        Arc::new(Car([number; 32]))
+    }
+
+    /// Mostly one city, sometimes the seam, the poles, or anywhere.
+    fn anywhere() -> impl Strategy<Value = GeoPoint> {
+        prop_oneof![
+            4 => (40.70..40.80_f64, -74.02..-73.93_f64),
+            2 => (-17.0..-16.9_f64, prop_oneof![179.95..180.0_f64, -180.0..-179.95_f64]),
+            1 => (prop_oneof![89.9..=90.0_f64, -90.0..=-89.9_f64], -180.0..180.0_f64),
+            1 => (-90.0..=90.0_f64, -180.0..180.0_f64),
+        ]
+        .prop_map(|(lat, lon)| GeoPoint::from_degrees(lat, lon).unwrap())
+    }
+
+    fn any_cell() -> impl Strategy<Value = Cell> {
+        (anywhere(), 7..=10_u8).prop_map(|(point, fine)| Cell::at(point, Resolution::new(fine).unwrap()))
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Put(u8, Cell),
+        Take(u8),
+        Ask(GeoPoint, f64),
+    }
+
+    fn any_step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => (0..40_u8, any_cell()).prop_map(|(number, cell)| Step::Put(number, cell)),
+            1 => (0..40_u8).prop_map(Step::Take),
+            2 => (anywhere(), prop_oneof![0.0..5_000.0_f64, 0.0..3e7_f64]).prop_map(|(at, r)| Step::Ask(at, r)),
+        ]
+    }
+
+    proptest! {
+        /// Against a list that is searched from end to end.
+        #[test]
+        fn agrees_with_a_list(steps in prop::collection::vec(any_step(), 1..120)) {
+            let mut index = SpatialIndex::new();
+            let mut list: BTreeMap<u8, Cell> = BTreeMap::new();
+            for step in steps {
+                match step {
+                    Step::Put(number, cell) => {
+                        let before = list.insert(number, cell);
+                        if let Some(old) = before.filter(|old| *old != cell) {
+                            prop_assert!(index.remove(old, &[number; 32]).is_some());
+                        }
+                        let replaced = index.insert(cell, car(number));
+                        prop_assert_eq!(replaced.is_some(), before == Some(cell));
+                    }
+                    Step::Take(number) => {
+                        let taken = list.remove(&number).map(|cell| index.remove(cell, &[number; 32]));
+                        prop_assert!(taken.is_none_or(|offer| offer.is_some()));
+                        prop_assert!(index.remove(Cell::at("0,0".parse().unwrap(), Resolution::DRIVER), &[number; 32]).is_none());
+                    }
+                    Step::Ask(point, radius_m) => {
+                        let mut expected: Vec<(Bounds, u8)> =
+                            list.iter().map(|(number, cell)| (cell.bounds(point), *number)).collect();
+                        expected.sort_by(|a, b| a.0.centre_m.total_cmp(&b.0.centre_m).then(a.1.cmp(&b.1)));
+                        let found: Vec<(Bounds, u8)> =
+                            index.nearest(point).map(|(car, bounds)| (bounds, car.0[0])).collect();
+                        prop_assert_eq!(&found, &expected);
+                        let mut near: Vec<u8> = index.within(point, radius_m).map(|(car, _)| car.0[0]).collect();
+                        near.sort_unstable();
+                        let mut expected: Vec<u8> = expected.iter()
+                            .filter(|(bounds, _)| bounds.lower_m <= radius_m).map(|(_, number)| *number).collect();
+                        expected.sort_unstable();
+                        prop_assert_eq!(near, expected);
+                    }
+                }
+                prop_assert_eq!(index.len(), list.len());
+                let cells: std::collections::BTreeSet<Cell> = list.values().copied().collect();
+                prop_assert_eq!(index.occupied_cells(), cells.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_roaming_author_does_not_fill_the_table() {
+        let mut index = SpatialIndex::new();
+        let mut before: Option<Cell> = None;
+        for step in 0..5_000 {
+            let point = GeoPoint::from_degrees(40.0 + f64::from(step) * 0.002, 10.0).unwrap();
+            let cell = Cell::at(point, Resolution::DRIVER);
+            if let Some(old) = before.replace(cell) {
+                index.remove(old, &[1; 32]);
+            }
+            index.insert(cell, car(1));
+            assert!(index.cells.len() <= VACANT_MAX + 3, "{}", index.cells.len());
+        }
+        assert_eq!(index.len(), 1);
+    }
+}

@@ -1,0 +1,380 @@
+//! The driver's own offer: where, when and what is published (P13.9, P14), and whom
+//! the driver invites (P5.11).
+
+use hailmesh_types::{Cell, Duration, GeoPoint, PublicKey, Resolution, Timestamp};
+use hailmesh_wire::{Attachment, DriverOffer, DriverTerms, Extensions, Frame, Invite, Topic, Verified};
+
+use crate::book::Side;
+use crate::command::{Answer, CommandError, DriverProfile};
+use crate::handshake::LaneState;
+use crate::journal::{Record, Role};
+use crate::matching::{Party, Query, RiderWant, nearest_pair, search_riders};
+use crate::output::{Event, Output};
+use crate::position::{PublishedPosition, RingChange};
+
+use super::Marketplace;
+use super::driver::{OFFERS_KEPT, OpenInvite};
+use super::exchange::{About, Turn};
+use super::keys::SEQ_BLOCK;
+use super::timers::Timer;
+
+/// Offers that carry their certificates inline after a start (P13.10).
+const INLINE_FIRST: u64 = 3;
+/// And every so many afterwards.
+const INLINE_EVERY: u64 = 4;
+/// Open INVITEs at the most (P5.11).
+const INVITES_MAX: usize = 3;
+/// Waiting riders and free drivers that are compared with each other.
+const VIEW_MAX: usize = 24;
+/// Own offers are at least this far apart, but for a burst of three (P13.9).
+const APART: Duration = Duration::from_secs(10);
+
+impl Marketplace {
+    pub(super) fn go_online(&mut self, now: Timestamp, profile: DriverProfile) -> Result<Answer, CommandError> {
+        profile.tariff.check().map_err(|error| CommandError::BadValue {
+            what: error.field,
+            value: error.value.to_string(),
+            expected: "a value within the bounds of P4.4",
+        })?;
+        if !(7..=10).contains(&profile.precision.get()) {
+            return Err(CommandError::BadValue {
+                what: "precision",
+                value: profile.precision.get().to_string(),
+                expected: "7 to 10",
+            });
+        }
+        let Some(driver) = self.driver.as_mut() else {
+            return Err(CommandError::WrongRole("this node does not drive"));
+        };
+        let precision = profile.precision;
+        let exact = driver.position.as_ref().and_then(PublishedPosition::position);
+        if driver.position.as_ref().is_some_and(|position| position.resolution() != precision) {
+            driver.position = None;
+        }
+        driver.profile = Some(profile);
+        driver.online = true;
+        if let Some(point) = exact {
+            self.on_move(now, point)?;
+        }
+        self.publish_driver_offer(now);
+        self.timers.set_by(Timer::Invite, now + self.config.timers.decision_period);
+        Ok(Answer::Done)
+    }
+
+    pub(super) fn go_offline(&mut self, now: Timestamp) -> Result<Answer, CommandError> {
+        let Some(driver) = self.driver.as_mut() else {
+            return Err(CommandError::WrongRole("this node does not drive"));
+        };
+        driver.online = false;
+        self.withdraw_driver_offer(now);
+        self.timers.clear(Timer::Invite);
+        Ok(Answer::Done)
+    }
+
+    /// The node is somewhere else now.
+    pub(super) fn on_move(&mut self, now: Timestamp, point: GeoPoint) -> Result<Answer, CommandError> {
+        if let Some(driver) = self.driver.as_mut() {
+            let precision = driver.profile.as_ref().map_or(Resolution::DRIVER, |profile| profile.precision);
+            let position = driver.position.get_or_insert_with(|| PublishedPosition::new(precision));
+            let changed = position.update(now, point).is_some();
+            let due = position.next_deadline();
+            self.timers.set_or_clear(Timer::Position, due);
+            if changed {
+                self.follow_ring(now);
+                self.offer_changed(now);
+            }
+            self.share_position(now, point);
+        } else if let Some(rider) = self.rider.as_mut() {
+            rider.here = Some(hailmesh_types::Private(point));
+            self.follow_ring(now);
+        } else {
+            self.follow_place(now, Cell::at(point, Resolution::TOPIC));
+        }
+        Ok(Answer::Done)
+    }
+
+    pub(super) fn on_position_tick(&mut self, now: Timestamp) {
+        let Some(position) = self.driver.as_mut().and_then(|driver| driver.position.as_mut()) else { return };
+        let changed = position.tick(now).is_some();
+        let due = position.next_deadline();
+        self.timers.set_or_clear(Timer::Position, due);
+        if changed {
+            self.follow_ring(now);
+            self.offer_changed(now);
+        }
+    }
+
+    /// Where this node stands as far as topics care, and joins and leaves them (P13.2).
+    pub(super) fn follow_ring(&mut self, now: Timestamp) {
+        let cell = match (&self.driver, &self.rider) {
+            (Some(driver), _) => driver.position.as_ref().and_then(PublishedPosition::cell),
+            (_, Some(rider)) => rider.here.as_ref().map(|here| Cell::at(*here.expose(), Resolution::RIDER)),
+            _ => None,
+        };
+        if let Some(cell) = cell {
+            self.follow_place(now, cell);
+        }
+    }
+
+    fn follow_place(&mut self, now: Timestamp, cell: Cell) {
+        let other = if self.driver.is_some() { Side::Riders } else { Side::Drivers };
+        let live = self.book.live_count(other, now);
+        let RingChange { join, leave } = self.ring.follow(now, cell.parent(Resolution::TOPIC), live);
+        for cell in join {
+            let topic = Topic::offers(&self.config.network, cell);
+            self.out(Output::Subscribe(topic));
+        }
+        for cell in leave {
+            let topic = Topic::offers(&self.config.network, cell);
+            self.out(Output::Unsubscribe(topic));
+        }
+        let due = self.ring.next_deadline();
+        self.timers.set_or_clear(Timer::Ring, due);
+    }
+
+    /// Something that the offer says has changed: it is published again, soon, but not
+    /// at a moment that tells what happened (P13.9).
+    pub(super) fn offer_changed(&mut self, now: Timestamp) {
+        let Some(driver) = self.driver.as_ref().filter(|driver| driver.online) else { return };
+        if self.halted.is_some() {
+            return;
+        }
+        let first = driver.published == 0;
+        let delay = if first { Duration::ZERO } else { self.jitter(self.config.timers.offer_change) };
+        self.timers.set_by(Timer::Publish, now + delay);
+        self.timers.set_by(Timer::Invite, now + delay);
+    }
+
+    pub(super) fn publish_due(&mut self, now: Timestamp) {
+        if self.driver.is_some() {
+            self.publish_driver_offer(now);
+        } else {
+            self.publish_rider_offer(now);
+        }
+    }
+
+    /// Somebody has just begun to listen: gossip has no history, so an offer that is
+    /// out is refreshed as far as its rate allows.
+    pub(super) fn refresh_for_listener(&mut self, now: Timestamp) {
+        let live = match (&self.driver, &self.rider) {
+            (Some(driver), _) => driver.live,
+            (_, Some(rider)) => rider.search.as_ref().is_some_and(|search| search.offer.is_some()),
+            _ => false,
+        };
+        if live {
+            let delay = self.jitter(Duration::from_millis(200));
+            self.timers.set_by(Timer::Publish, now + delay);
+        }
+    }
+
+    pub(super) fn refresh_after(&mut self, now: Timestamp) -> Timestamp {
+        let mean = self.config.timers.offer_refresh;
+        let fifth = Duration::from_millis(mean.as_millis() / 5);
+        let jitter = self.jitter(fifth.saturating_mul(2));
+        now + mean.saturating_sub(fifth).saturating_add(jitter)
+    }
+
+    /// Publishes the offer of the open or held slot, as far as the author's rate allows.
+    fn publish_driver_offer(&mut self, now: Timestamp) {
+        let rate = self.config.limits.author;
+        let refresh = self.refresh_after(now);
+        let Some(driver) = self.driver.as_mut() else { return };
+        let cell = driver.position.as_ref().and_then(PublishedPosition::cell);
+        let bound = matches!(driver.lane.state, LaneState::Firm { .. });
+        let (Some(cell), false) = (cell, bound || !driver.online || self.halted.is_some()) else { return };
+        let key = driver.key;
+        if !self.has_worked_for_offer(&key, cell, now) {
+            return;
+        }
+        let Some(driver) = self.driver.as_mut() else { return };
+        if !driver.bucket.take(rate, now) {
+            self.timers.set(Timer::Publish, now + APART);
+            return;
+        }
+        let Some(offer) = self.draft_driver_offer(now, cell, true) else { return };
+        let (seq, bytes) = (offer.body().seq, offer.bytes().clone());
+        if let Some(driver) = self.driver.as_mut() {
+            driver.offers.push_back(offer);
+            if driver.offers.len() > OFFERS_KEPT {
+                driver.offers.pop_front();
+            }
+            driver.live = true;
+            driver.published += 1;
+            driver.last_published = Some(now);
+        }
+        self.out(Output::Publish { topic: Topic::offers(&self.config.network, cell), bytes });
+        self.notify(Event::OfferPublished { role: Role::Driver, seq });
+        self.timers.set(Timer::Publish, refresh);
+    }
+
+    pub(super) fn withdraw_due(&mut self, now: Timestamp) {
+        let bound = self.driver.as_ref().is_some_and(|driver| matches!(driver.lane.state, LaneState::Firm { .. }));
+        if bound {
+            self.withdraw_driver_offer(now);
+        }
+    }
+
+    /// Takes the offer back, if one is out.
+    pub(super) fn withdraw_driver_offer(&mut self, now: Timestamp) {
+        self.timers.clear(Timer::Publish);
+        let Some(driver) = self.driver.as_ref().filter(|driver| driver.live) else { return };
+        let Some(cell) = driver.offers.back().map(|offer| offer.body().cell) else { return };
+        let Some(offer) = self.draft_driver_offer(now, cell, false) else { return };
+        if let Some(driver) = self.driver.as_mut() {
+            driver.live = false;
+        }
+        let topic = Topic::offers(&self.config.network, cell);
+        self.out(Output::Publish { topic, bytes: offer.bytes().clone() });
+        self.notify(Event::OfferWithdrawn { role: Role::Driver });
+    }
+
+    fn draft_driver_offer(&mut self, now: Timestamp, cell: Cell, live: bool) -> Option<Verified<DriverOffer>> {
+        let seq = self.driver_seq()?;
+        let driver = self.driver.as_ref()?;
+        let profile = driver.profile.as_ref()?;
+        // While held, still the held slot; once firm, the one after (P4.2).
+        let slot = match driver.lane.state {
+            LaneState::Firm { .. } => driver.lane.slot + 1,
+            _ => driver.lane.slot,
+        };
+        let head = match slot.checked_sub(1) {
+            None => None,
+            Some(before) if before == driver.lane.slot => driver.lane.held().map(|held| held.accept),
+            Some(before) => driver.lane.past.get(&before).map(|past| past.held.accept),
+        };
+        if head.is_none() && slot > 0 {
+            return None;
+        }
+        let cert = driver.cert.as_ref();
+        let inline = driver.published < INLINE_FIRST || driver.published.is_multiple_of(INLINE_EVERY);
+        let certs = match cert {
+            Some(cert) if live && inline => vec![cert.bytes().to_vec()],
+            _ => Vec::new(),
+        };
+        let body = DriverOffer {
+            seq,
+            issued: now,
+            ttl: self.config.timers.offer_ttl,
+            cell,
+            slot,
+            live: live.then(|| DriverTerms {
+                class: profile.class,
+                seats: profile.seats,
+                features: profile.features,
+                tariff: profile.tariff,
+                accept_mode: profile.accept_mode,
+            }),
+            addrs: if live { self.addresses.clone() } else { Vec::new() },
+            cert_id: cert.map(|cert| cert.id()),
+            certs,
+            pow: self.work_for_offer(&driver.key, cell, now),
+            head,
+            ext: Extensions::NONE,
+        };
+        Some(self.sign(&driver.signing, body))
+    }
+
+    /// The next sequence number, with a block reserved in the store (W10).
+    fn driver_seq(&mut self) -> Option<u64> {
+        let driver = self.driver.as_mut()?;
+        driver.seq += 1;
+        let (seq, key) = (driver.seq, driver.key);
+        if seq >= driver.seq_limit {
+            driver.seq_limit = seq + SEQ_BLOCK;
+            let below = driver.seq_limit;
+            self.persist(vec![Record::SeqReserved { key, below }]);
+        }
+        Some(seq)
+    }
+
+    // ---- invitations ----
+
+    /// A free driver looks for the waiting rider that a fair split of what it knows
+    /// gives it, and asks that rider to ask (P5.11).
+    pub(super) fn invite(&mut self, now: Timestamp) {
+        let limit = self.config.limits.invites_open.min(INVITES_MAX);
+        let Some(driver) = self.driver.as_mut() else { return };
+        driver.invites.retain(|invite| invite.until > now);
+        let ready = driver.online && driver.live && driver.is_free() && driver.pending.is_empty();
+        let more = driver.invites.len() < limit;
+        if driver.online {
+            self.timers.set(Timer::Invite, now + self.config.timers.decision_period);
+        }
+        if !ready || !more || self.halted.is_some() {
+            return;
+        }
+        if let Some(rider) = self.pick_rider(now) {
+            self.send_invite(now, &rider);
+        }
+    }
+
+    /// The rider that `nearest-pair` over the own view gives to this driver.
+    fn pick_rider(&self, now: Timestamp) -> Option<PublicKey> {
+        let driver = self.driver.as_ref()?;
+        let profile = driver.profile.as_ref()?;
+        let here = driver.position.as_ref()?.cell()?;
+        let invited = |key: &PublicKey, attempt: u16, slot: u64| {
+            driver.invites.iter().any(|one| one.rider == *key && one.attempt == attempt && one.slot == slot)
+        };
+        let exclude = |key: &PublicKey| self.never(key, now);
+        let query = Query {
+            near: here.centre(),
+            radius_m: None,
+            limit: VIEW_MAX,
+            want: RiderWant {
+                class: Some(profile.class),
+                seats: profile.seats,
+                features: profile.features,
+                tariff: Some(profile.tariff),
+                min_level: self.rider_level(),
+            },
+            speed_kmh: self.config.speed_kmh,
+            exclude: &exclude,
+        };
+        let waiting = search_riders(&self.book, now, &query).candidates;
+        let party = |key: &PublicKey, cell: Cell| Party { key: *key.as_bytes(), at: cell.centre() };
+        let riders: Vec<Party> =
+            waiting.iter().map(|one| party(one.booked.key(), one.booked.offer.body().cell)).collect();
+        let mut drivers = vec![party(&driver.key, here)];
+        let others = self.book.nearest_drivers(here.centre(), now).take(VIEW_MAX);
+        drivers.extend(others.map(|(booked, _)| party(booked.key(), booked.offer.body().cell)));
+        let pairs = nearest_pair(&riders, &drivers, &|_, _| true);
+        let (mine, _) = pairs.into_iter().find(|(_, driver)| *driver == 0)?;
+        let chosen = &waiting[mine].booked;
+        let attempt = chosen.offer.body().live.as_ref()?.attempt;
+        (!invited(chosen.key(), attempt, driver.lane.slot)).then(|| *chosen.key())
+    }
+
+    fn send_invite(&mut self, now: Timestamp, rider: &PublicKey) {
+        let Some(booked) = self.book.rider(rider).cloned() else { return };
+        let Some(terms) = booked.offer.body().live.clone() else { return };
+        let Some(driver) = self.driver.as_ref() else { return };
+        let Some(own) = driver.offers.back().cloned() else { return };
+        let Some(cell) = driver.position.as_ref().and_then(PublishedPosition::cell) else { return };
+        let slot = driver.lane.slot;
+        let body = Invite {
+            to: *rider,
+            issued: now,
+            rider_offer_id: booked.offer.id(),
+            offer_id: own.id(),
+            slot,
+            eta: self.eta(cell, booked.offer.body().cell),
+            valid: self.config.timers.invite_valid,
+            ext: Extensions::NONE,
+        };
+        let invite = self.sign(&driver.signing, body);
+        let until = now + self.config.timers.invite_valid;
+        let open = OpenInvite { rider: *rider, attempt: terms.attempt, slot, until };
+        if let Some(driver) = self.driver.as_mut() {
+            driver.invites.push(open);
+        }
+        let frame = Frame::statement(invite.bytes()).with(Attachment::DriverOffer(own.bytes().to_vec()));
+        self.say(&mut Turn::own(), terms.peer, booked.offer.body().addrs.clone(), frame, About::Once);
+    }
+
+    pub(super) fn close_invites(&mut self) {
+        if let Some(driver) = self.driver.as_mut() {
+            driver.invites.clear();
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! Gossip in, and what is learned from it: offers, copies of the own key, evidence.
+
+use std::sync::Arc;
+
+use ed25519_dalek::SigningKey;
+use hailmesh_types::{PublicKey, Timestamp};
+use hailmesh_wire::{
+    DecodeError, Evidence, EvidenceKind, Header, RiderOffer, Signed, Subject, Topic, Verified, evidence,
+};
+
+use crate::admission::News;
+use crate::book::BookedDriver;
+use crate::certificates::Level;
+use crate::handshake::RiderState;
+use crate::input::MessageRef;
+use crate::journal::{Record, Role, SlotRef};
+use crate::output::{Event, Output, Verdict};
+
+use super::timers::Timer;
+use super::{Marketplace, PendingEvidence};
+
+/// Evidence that waits to be gossiped, at the most.
+const EVIDENCE_PENDING_MAX: usize = 256;
+
+impl Marketplace {
+    pub(super) fn on_gossip(&mut self, now: Timestamp, message: MessageRef, topic: &Topic, bytes: Vec<u8>) {
+        if self.is_from_own_key(&bytes) {
+            self.watch_for_copies(now, &bytes);
+            return self.out(Output::Judge { message, verdict: Verdict::Ignore });
+        }
+        let network = self.network;
+        let check = |found: &Evidence| -> Result<(), DecodeError> { evidence::check(found, network).map(|_| ()) };
+        let judged = self.admission.judge(&mut self.book, now, message.source, topic, &bytes, &check);
+        self.out(Output::Judge { message, verdict: judged.verdict });
+        self.on_news(now, judged.news);
+    }
+
+    pub(super) fn on_news(&mut self, now: Timestamp, news: Vec<News>) {
+        let mut look_again = false;
+        for one in news {
+            match one {
+                News::Driver(booked) => {
+                    let found = self.witness.observe_offer(now, &booked.offer);
+                    self.accuse(now, found);
+                    self.watch_counterparty(now, &booked);
+                    look_again = true;
+                }
+                News::Rider(_) => self.timers.set_by(Timer::Invite, now),
+                News::Withdrawn(..) => {}
+                News::Equivocation { accused, first, second } => {
+                    let both = vec![first.to_vec(), second.to_vec()];
+                    let found = evidence::build(EvidenceKind::E6, accused, both, Vec::new(), self.network);
+                    self.accuse(now, found.into_iter().collect());
+                }
+                News::Evidence(found) => self.note_evidence(now, &found),
+                News::Revocation(_) | News::CertificateWanted(..) => {}
+            }
+        }
+        self.timers.set_or_clear(Timer::Expiry, self.book.next_expiry());
+        if look_again && self.is_shopping() {
+            let free = self.rider.as_ref().and_then(|rider| rider.search.as_ref()).is_some_and(|s| s.asks.is_empty());
+            if free {
+                self.shop(now);
+            }
+        }
+    }
+
+    pub(super) fn on_expiry(&mut self, now: Timestamp) {
+        self.book.expire(now);
+        self.admission.expire(now);
+        self.timers.set_or_clear(Timer::Expiry, self.book.next_expiry());
+        // With fewer offers known, the ring may have to widen.
+        self.follow_ring(now);
+    }
+
+    pub(super) fn on_peer_subscribed(&mut self, now: Timestamp, topic: Topic) {
+        if topic.network() != &self.config.network {
+            return;
+        }
+        if self.role.is_none() {
+            return self.follow_listener(topic);
+        }
+        if let Subject::Offers(_) = topic.subject() {
+            self.refresh_for_listener(now);
+        }
+    }
+
+    /// A relay listens where its peers do, so that they reach each other through it.
+    fn follow_listener(&mut self, topic: Topic) {
+        let most = self.config.limits.topics;
+        let has_room = self.followed.len() + self.ring.len() < most.saturating_sub(1);
+        if has_room && self.followed.insert(topic.clone(), ()).is_none() {
+            self.out(Output::Subscribe(topic));
+        }
+    }
+
+    // ---- copies of the own key ----
+
+    fn is_from_own_key(&self, bytes: &[u8]) -> bool {
+        let Ok(header) = Header::peek(bytes) else { return false };
+        let driver = self.driver.as_ref().is_some_and(|driver| driver.key.as_bytes() == &header.signer);
+        driver
+            || self
+                .rider
+                .as_ref()
+                .is_some_and(|rider| rider.chains.keys().any(|key| key.as_bytes() == &header.signer))
+    }
+
+    /// P11.9: a verified offer of an own key with a number that was not used here.
+    fn watch_for_copies(&mut self, now: Timestamp, bytes: &[u8]) {
+        use hailmesh_wire::DriverOffer;
+        let shared: Arc<[u8]> = bytes.into();
+        if let Some(driver) = self.driver.as_ref() {
+            let Ok(offer) = Signed::<DriverOffer>::decode(Arc::clone(&shared)).and_then(Signed::verify) else {
+                return;
+            };
+            let body = offer.body();
+            let open = driver.lane.slot + u64::from(!driver.is_free());
+            let ours = body.seq <= driver.seq && body.slot <= open;
+            if *offer.signer() == driver.key && offer.network() == self.network && !ours {
+                let key = driver.key;
+                self.on_cloned(now, key);
+            }
+        } else if let Some(rider) = self.rider.as_ref()
+            && let Ok(offer) = Signed::<RiderOffer>::decode(shared).and_then(Signed::verify)
+            && let Some(chain) = rider.chains.get(offer.signer())
+            && offer.network() == self.network
+            && offer.body().seq > chain.seq
+        {
+            let key = *offer.signer();
+            self.on_cloned(now, key);
+        }
+    }
+
+    /// P7.19: the driver of a live agreement says that it is available, with a later
+    /// slot: ask at once what it means.
+    fn watch_counterparty(&mut self, now: Timestamp, booked: &BookedDriver) {
+        let offer = booked.offer.body();
+        let slots: Vec<SlotRef> = self
+            .deals
+            .values_mut()
+            .filter(|deal| deal.role() == Role::Rider && deal.counterparty() == *booked.key() && deal.ended.is_none())
+            .map(|deal| {
+                if !offer.addrs.is_empty() {
+                    deal.addrs.clone_from(&offer.addrs);
+                }
+                (deal.slot(), offer.is_live() && offer.slot > deal.accept.body().slot)
+            })
+            .filter(|(_, suspicious)| *suspicious)
+            .map(|(slot, _)| slot)
+            .collect();
+        for slot in slots {
+            self.send_status(now, slot);
+        }
+    }
+
+    // ---- evidence ----
+
+    /// Stores, bans and, in a while, gossips what the witness has found.
+    pub(super) fn accuse(&mut self, now: Timestamp, found: Vec<Evidence>) {
+        for evidence in found {
+            let identity = self.book.driver(&evidence.accused).and_then(|booked| booked.identity);
+            self.store_evidence(now, evidence, identity);
+        }
+    }
+
+    fn store_evidence(&mut self, now: Timestamp, found: Evidence, identity: Option<PublicKey>) {
+        let (accused, kind) = (found.accused, found.kind);
+        if self.admission.knows_evidence(identity.as_ref().unwrap_or(&accused), kind) || self.is_own(&accused) {
+            return;
+        }
+        // A throw-away key: the report must not show who rode (P18.3).
+        let seed = self.random();
+        let statement = self.sign(&SigningKey::from_bytes(&seed), found);
+        let until = self.ban(now, &accused, identity, kind);
+        let bytes = Arc::clone(statement.bytes());
+        let subject = identity.unwrap_or(accused);
+        self.persist(vec![
+            Record::Evidence { accused, kind: kind.code(), bytes: Arc::clone(&bytes), at: now },
+            Record::Ban { key: subject, until },
+        ]);
+        self.evidence_count += 1;
+        self.notify(Event::Evidence { accused, kind: kind.code() });
+        if evidence::gossipable(kind) && self.evidence.len() < EVIDENCE_PENDING_MAX {
+            let delay = self.jitter(self.config.timers.evidence);
+            self.evidence.push(PendingEvidence { at: now + delay, bytes });
+            self.timers.set_by(Timer::Evidence, now + delay);
+        }
+    }
+
+    fn ban(
+        &mut self,
+        now: Timestamp,
+        accused: &PublicKey,
+        identity: Option<PublicKey>,
+        kind: EvidenceKind,
+    ) -> Option<Timestamp> {
+        let level = self.book.driver(accused).map_or(Level::L0, |booked| booked.level);
+        // Where no issuer is configured nobody is credentialed, and a ban is for good
+        // or a day by its kind alone.
+        let credentialed = level >= Level::L2 || self.config.issuers.is_empty();
+        let until = self.admission.punish(now, accused, identity.as_ref(), credentialed, kind);
+        self.admission.purge(&mut self.book, now);
+        until
+    }
+
+    /// Evidence that admission has checked and drawn its consequence from.
+    fn note_evidence(&mut self, now: Timestamp, found: &Verified<Evidence>) {
+        let body = found.body();
+        self.admission.purge(&mut self.book, now);
+        let identity = self.book.driver(&body.accused).and_then(|booked| booked.identity);
+        let until = self.ban(now, &body.accused, identity, body.kind);
+        self.persist(vec![
+            Record::Evidence {
+                accused: body.accused,
+                kind: body.kind.code(),
+                bytes: Arc::clone(found.bytes()),
+                at: now,
+            },
+            Record::Ban { key: identity.unwrap_or(body.accused), until },
+        ]);
+        self.evidence_count += 1;
+        self.notify(Event::Evidence { accused: body.accused, kind: body.kind.code() });
+    }
+
+    pub(super) fn gossip_evidence(&mut self, now: Timestamp) {
+        let topic = Topic::evidence(&self.config.network);
+        let (due, later): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.evidence).into_iter().partition(|pending| pending.at <= now);
+        self.evidence = later;
+        for pending in due {
+            self.out(Output::Publish { topic: topic.clone(), bytes: pending.bytes });
+        }
+        if let Some(next) = self.evidence.iter().map(|pending| pending.at).min() {
+            self.timers.set(Timer::Evidence, next);
+        }
+    }
+
+    pub(super) fn rider_state(&self) -> &'static str {
+        let Some(rider) = self.rider.as_ref() else { return "offline" };
+        let live = rider.chains.values().find(|chain| chain.chain.state != RiderState::Idle);
+        match live.map(|chain| &chain.chain.state) {
+            None | Some(RiderState::Idle) => "idle",
+            Some(RiderState::Shopping) => "shopping",
+            Some(RiderState::Committed(_)) => "committed",
+            Some(RiderState::Firm { .. }) => "firm",
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! Shift and ride keys: made, certified, replaced, erased (P3, P16.2, P16.3, P17), and
+//! the work that uncredentialed keys owe (P16.6).
+
+use std::sync::Arc;
+
+use ed25519_dalek::SigningKey;
+use hailmesh_types::{Cell, Duration, PublicKey, Resolution, Timestamp};
+use hailmesh_wire::{Extensions, Replacement, Replaces, ShiftCert, Verified};
+
+use crate::journal::{KeyRecord, Record, Role, SecretSeed};
+use crate::output::{Event, Output, WorkOrder};
+
+use super::driver::DriverSide;
+use super::rider::RiderSide;
+use super::timers::Timer;
+use super::{Halt, Marketplace};
+
+/// Life of a shift key, at most 12 h (P17.4).
+pub(super) const SHIFT_LIFE: Duration = Duration::from_secs(12 * 3_600);
+/// Life of a ride key, at most 24 h (P3).
+const RIDE_LIFE: Duration = Duration::from_secs(24 * 3_600);
+/// How long before its end a shift key is replaced, if the lane is free.
+const ROTATE_BEFORE: Duration = Duration::from_secs(1_800);
+/// When to try again while the lane is bound.
+const ROTATE_RETRY: Duration = Duration::from_secs(60);
+/// Sequence numbers reserved at once (W10).
+pub(super) const SEQ_BLOCK: u64 = 1_024;
+/// How long a proof of work lasts, milliseconds.
+const WORK_PERIOD_MS: u64 = 3_600_000;
+/// Proofs of work remembered.
+const WORK_MAX: usize = 64;
+
+/// One proof of work that was done, or is being done.
+pub(super) struct Work {
+    order: WorkOrder,
+    done: Option<[u8; 8]>,
+}
+
+impl Marketplace {
+    /// Makes the keys that this role needs, unless the journal had them.
+    pub(super) fn start(&mut self, lost: bool, now: Timestamp) {
+        match self.role {
+            Some(Role::Driver) => {
+                let usable = self.driver.as_ref().is_some_and(|driver| driver.until > now + ROTATE_BEFORE);
+                let bound = self.driver.as_ref().is_some_and(|driver| !driver.is_free());
+                match self.driver.as_ref() {
+                    None => self.first_shift_key(now),
+                    Some(_) if lost => self.replace_key(now, true),
+                    Some(_) if !usable && !bound => self.replace_key(now, false),
+                    Some(_) => {}
+                }
+                self.arm_rotation(now);
+            }
+            Some(Role::Rider) => {
+                if self.rider.is_none() {
+                    self.rider = Some(Box::new(RiderSide::new()));
+                }
+                self.prepare_ride_key(now);
+            }
+            None => {}
+        }
+        self.out(Output::Subscribe(hailmesh_wire::Topic::evidence(&self.config.network)));
+    }
+
+    fn arm_rotation(&mut self, now: Timestamp) {
+        if let Some(driver) = &self.driver {
+            let due = driver.until - ROTATE_BEFORE;
+            self.timers.set(Timer::Rotate, due.max(now + ROTATE_RETRY));
+        }
+    }
+
+    fn first_shift_key(&mut self, now: Timestamp) {
+        let signing = SigningKey::from_bytes(&self.random());
+        let driver = self.certified(now, signing, None);
+        self.persist(vec![Record::Key(key_record(&driver, now))]);
+        self.driver = Some(Box::new(driver));
+    }
+
+    /// A shift key with a certificate of the own identity (P16.2).
+    fn certified(&mut self, now: Timestamp, signing: SigningKey, replaces: Option<Replaces>) -> DriverSide {
+        let until = now + SHIFT_LIFE;
+        let mut driver = DriverSide::new(signing, until, &self.config.limits);
+        let serial = u64::from_le_bytes(self.random());
+        let body = ShiftCert {
+            serial,
+            issued: now,
+            subject: driver.key,
+            role: hailmesh_wire::Role::Driver,
+            from: now,
+            until,
+            cred_id: None,
+            replaces,
+            ext: Extensions::NONE,
+        };
+        driver.replaces_lost = body.replaces.as_ref().is_some_and(|one| one.how == Replacement::Lost);
+        driver.cert = Some(self.sign(&self.identity, body));
+        driver
+    }
+
+    /// P16.3: replaces the shift key. What goes on under the old one is only answered.
+    fn replace_key(&mut self, now: Timestamp, lost: bool) {
+        let Some(old) = self.driver.take() else { return };
+        let replaces = if lost {
+            Replaces { cert: None, how: Replacement::Lost }
+        } else {
+            Replaces { cert: old.cert.as_ref().map(|cert| cert.id()), how: Replacement::Closed }
+        };
+        let signing = SigningKey::from_bytes(&self.random());
+        let mut driver = self.certified(now, signing, Some(replaces));
+        driver.profile = old.profile;
+        driver.online = old.online;
+        driver.position = old.position;
+        driver.retired = old.retired;
+        driver.retired.insert(old.key, old.lane);
+        self.book.unpin(&old.key);
+        let key = driver.key;
+        self.persist(vec![
+            Record::Key(key_record(&driver, now)),
+            Record::KeyErased { key: old.key },
+        ]);
+        self.driver = Some(Box::new(driver));
+        self.transport = key.to_peer_key();
+        self.notify(Event::KeyReplaced { key });
+        self.arm_rotation(now);
+        self.offer_changed(now);
+    }
+
+    /// The shift key nears its end: planned replacement happens only in FREE (P16.3).
+    pub(super) fn rotate_key(&mut self, now: Timestamp) {
+        let Some(driver) = self.driver.as_ref() else { return };
+        if !driver.is_free() || !driver.pending.is_empty() || self.halted == Some(Halt::Shutdown) {
+            return self.timers.set(Timer::Rotate, now + ROTATE_RETRY);
+        }
+        // The old offer goes first, so that nobody asks a key that is gone.
+        self.withdraw_driver_offer(now);
+        self.replace_key(now, false);
+    }
+
+    /// P11.9: the own key is in use elsewhere. It signs nothing any more; a driver goes
+    /// on under a new one, which admits what was live under the old.
+    pub(super) fn on_cloned(&mut self, now: Timestamp, key: PublicKey) {
+        self.notify(Event::Cloned { key });
+        if self.driver.as_ref().is_some_and(|driver| driver.key == key && driver.is_free()) {
+            self.replace_key(now, true);
+        } else {
+            self.halted = Some(Halt::Cloned);
+        }
+    }
+
+    // ---- ride keys ----
+
+    /// Makes the key of the next wanted ride durable ahead of time (W9), so that a
+    /// search starts without waiting for the disk, and its first proof of work.
+    pub(super) fn prepare_ride_key(&mut self, now: Timestamp) {
+        self.erase_old_keys(now);
+        let spent = self.rider.as_ref().is_some_and(|rider| match &rider.spare {
+            Some((_, until)) => *until < now + Duration::from_secs(3_600),
+            None => true,
+        });
+        if !spent {
+            return;
+        }
+        let signing = SigningKey::from_bytes(&self.random());
+        let key = PublicKey::from(signing.verifying_key());
+        let until = now + RIDE_LIFE;
+        self.persist(vec![Record::Key(KeyRecord {
+            key,
+            role: Role::Rider,
+            secret: SecretSeed(signing.to_bytes()),
+            cert: None,
+            created: now,
+            until,
+            replaces_lost: false,
+        })]);
+        if let Some(rider) = self.rider.as_mut() {
+            rider.spare = Some((signing, until));
+        }
+        self.order_work(&key, 0, now);
+    }
+
+    /// P17.5: a ride key past its life is erased once its agreements have ended and
+    /// nothing of it is on its way.
+    fn erase_old_keys(&mut self, now: Timestamp) {
+        let Some(rider) = self.rider.as_mut() else { return };
+        let open = |key: &PublicKey| {
+            self.deals.values().any(|deal| deal.slot().key == *key && deal.ended.is_none())
+                || self.outbox.has_key(key)
+        };
+        let current = rider.search.as_ref().map(|search| search.key);
+        let dead: Vec<PublicKey> = rider
+            .chains
+            .iter()
+            .filter(|(key, chain)| now > chain.until && Some(**key) != current && !open(key))
+            .map(|(key, _)| *key)
+            .collect();
+        for key in &dead {
+            rider.chains.remove(key);
+        }
+        self.persist(dead.into_iter().map(|key| Record::KeyErased { key }).collect());
+    }
+
+    /// The key for a ride that is wanted now.
+    pub(super) fn take_ride_key(&mut self, now: Timestamp) -> (SigningKey, Timestamp) {
+        self.prepare_ride_key(now);
+        let spare = self.rider.as_mut().and_then(|rider| rider.spare.take());
+        spare.unwrap_or_else(|| (SigningKey::from_bytes(&self.random()), now + RIDE_LIFE))
+    }
+
+    // ---- proof of work ----
+
+    /// Whether the work for an offer in this cell is done, or none is owed. Where it is
+    /// not, it is ordered, and the offer goes out when it is done.
+    pub(super) fn has_worked_for_offer(&mut self, key: &PublicKey, cell: Cell, now: Timestamp) -> bool {
+        self.order_work(key, cell.parent(Resolution::TOPIC).index(), now)
+    }
+
+    /// The same for REQUESTs of a ride key.
+    pub(super) fn has_worked_for_request(&mut self, key: &PublicKey, now: Timestamp) -> bool {
+        self.order_work(key, 0, now)
+    }
+
+    pub(super) fn work_for_offer(&self, key: &PublicKey, cell: Cell, now: Timestamp) -> Option<[u8; 8]> {
+        self.work_done(key, cell.parent(Resolution::TOPIC).index(), now)
+    }
+
+    pub(super) fn work_for_request(&self, key: &PublicKey, now: Timestamp) -> Option<[u8; 8]> {
+        self.work_done(key, 0, now)
+    }
+
+    fn work_done(&self, key: &PublicKey, cell: u64, now: Timestamp) -> Option<[u8; 8]> {
+        let period = now.as_millis() / WORK_PERIOD_MS;
+        let same = |work: &&Work| {
+            work.order.signer == *key
+                && work.order.cell == cell
+                && work.order.issued.as_millis() / WORK_PERIOD_MS == period
+        };
+        self.work.iter().find(same).and_then(|work| work.done)
+    }
+
+    fn order_work(&mut self, key: &PublicKey, cell: u64, now: Timestamp) -> bool {
+        if self.config.pow_bits == 0 || self.work_done(key, cell, now).is_some() {
+            return true;
+        }
+        let period = |at: Timestamp| at.as_millis() / WORK_PERIOD_MS;
+        let ordered = self.work.iter().any(|work| {
+            work.order.signer == *key && work.order.cell == cell && period(work.order.issued) == period(now)
+        });
+        if !ordered {
+            let first = u64::from_le_bytes(self.random());
+            let bits = self.config.pow_bits;
+            let order = WorkOrder { network: self.network, signer: *key, cell, issued: now, bits, first };
+            self.work.retain(|work| period(work.order.issued) >= period(now));
+            if self.work.len() >= WORK_MAX {
+                self.work.remove(0);
+            }
+            self.work.push(Work { order: order.clone(), done: None });
+            self.out(Output::Work(order));
+        }
+        false
+    }
+
+    /// The work that was ordered is done.
+    pub(super) fn on_work(&mut self, now: Timestamp, order: &WorkOrder, pow: [u8; 8]) {
+        if let Some(work) = self.work.iter_mut().find(|work| work.order == *order) {
+            work.done = Some(pow);
+        }
+        if self.driver.as_ref().is_some_and(|driver| driver.online && !driver.live) {
+            self.timers.set_by(Timer::Publish, now);
+        }
+        if self.is_shopping() {
+            let waits = self.rider.as_ref().and_then(|rider| rider.search.as_ref());
+            if waits.is_some_and(|search| search.opened && search.offer.is_none()) {
+                self.timers.set_by(Timer::Publish, now);
+            }
+            self.timers.set_by(Timer::Decide, now);
+        }
+    }
+}
+
+fn key_record(driver: &DriverSide, now: Timestamp) -> KeyRecord {
+    KeyRecord {
+        key: driver.key,
+        role: Role::Driver,
+        secret: SecretSeed(driver.signing.to_bytes()),
+        cert: driver.cert.as_ref().map(|cert: &Verified<ShiftCert>| Arc::clone(cert.bytes())),
+        created: now,
+        until: driver.until,
+        replaces_lost: driver.replaces_lost,
+    }
+}

@@ -1,0 +1,492 @@
+//! The marketplace: owns book, admission, handshakes, outbox and timers.
+//!
+//! The contract is in the crate's first paragraph: drain
+//! [`Marketplace::poll_output`] after every input, in order, and make what is to be
+//! persisted durable before what follows it.
+
+mod deal;
+mod driver;
+mod driver_offer;
+mod ending;
+mod exchange;
+mod gossip;
+mod keys;
+mod outbox;
+mod queries;
+mod recover;
+mod ride;
+mod rider;
+mod rider_offer;
+mod rider_search;
+mod status;
+mod timers;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use ed25519_dalek::SigningKey;
+use hailmesh_types::{AgreementId, Duration, PeerKey, PublicKey, StatementId, Timestamp};
+use hailmesh_wire::{Address, Body, Kind, NetworkId, RideState, Verified};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::admission::Admission;
+use crate::book::OfferBook;
+use crate::budget::Buckets;
+use crate::command::{Answer, Command, CommandError};
+use crate::config::{Config, ConfigError};
+use crate::input::{AskId, Input, Origin};
+use crate::journal::{Record, RideId, Role, SecretSeed, SlotRef};
+use crate::output::{Event, Output};
+use crate::position::TopicRing;
+use crate::view::{NoMatch, Step};
+use crate::witness::Witness;
+
+use deal::Deal;
+use driver::DriverSide;
+use exchange::{Ask, Sticky};
+use keys::Work;
+use outbox::Outbox;
+use rider::RiderSide;
+use timers::Timers;
+
+pub use recover::RecoverError;
+pub use timers::Timer;
+
+/// Who this node is.
+pub struct Keys {
+    /// Which side it stands on; neither for a relay, which only passes gossip on.
+    pub role: Option<Role>,
+    /// The person's key: certifies shift and ride keys (P3).
+    pub identity: SigningKey,
+    /// The transport identity of riders and relays for this run. A driver's is its
+    /// shift key (P3.1), and this is ignored.
+    pub transport: Option<PeerKey>,
+    /// Whether the store was restored or copied: every shift and ride key is then
+    /// replaced before anything is signed (P11.8).
+    pub lost: bool,
+}
+
+/// The marketplace of one node. See the crate's documentation for its contract.
+pub struct Marketplace {
+    config: Config,
+    network: NetworkId,
+    role: Option<Role>,
+    identity: SigningKey,
+    transport: PeerKey,
+    rng: ChaCha8Rng,
+    outputs: VecDeque<Output>,
+    timers: Timers,
+    peers: BTreeMap<PeerKey, Origin>,
+    addresses: Vec<Address>,
+    book: OfferBook,
+    admission: Admission,
+    witness: Witness,
+    ring: TopicRing,
+    followed: BTreeMap<hailmesh_wire::Topic, ()>,
+    driver: Option<Box<DriverSide>>,
+    rider: Option<Box<RiderSide>>,
+    deals: BTreeMap<SlotRef, Deal>,
+    rides: BTreeMap<RideId, Ride>,
+    outbox: Outbox,
+    asks: BTreeMap<AskId, Ask>,
+    next_ask: u64,
+    exchanges: Buckets<PeerKey>,
+    sticky: Sticky,
+    statuses: Buckets<PublicKey>,
+    evidence: Vec<PendingEvidence>,
+    work: Vec<Work>,
+    evidence_count: usize,
+    halted: Option<Halt>,
+    started: Timestamp,
+}
+
+/// Why nothing is signed any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Halt {
+    Cloned,
+    Shutdown,
+}
+
+/// Evidence that waits to be gossiped.
+struct PendingEvidence {
+    at: Timestamp,
+    bytes: Arc<[u8]>,
+}
+
+/// A ride as its user follows it, over all slots that it took.
+#[derive(Debug, Clone)]
+struct Ride {
+    role: Role,
+    state: RideState,
+    history: Vec<Step>,
+    created: Timestamp,
+    /// The slot that counts now, or the last one.
+    slot: Option<SlotRef>,
+    asked: u32,
+    settle_ms: Option<u64>,
+    no_match: Option<NoMatch>,
+}
+
+/// Rides remembered in memory; the oldest that are over go first.
+const RIDES_MAX: usize = 1_024;
+/// Ended deals remembered in memory, for late statements and receipts.
+const DEALS_MAX: usize = 512;
+
+impl Marketplace {
+    /// A marketplace with nothing to remember.
+    ///
+    /// `seed` is the only source of randomness: nonces, keys, delays.
+    ///
+    /// # Errors
+    /// The first configuration value outside its bounds.
+    pub fn new(config: Config, keys: Keys, seed: [u8; 32], now: Timestamp) -> Result<Self, ConfigError> {
+        let mut market = Self::empty(config, &keys, seed, now)?;
+        market.start(keys.lost, now);
+        Ok(market)
+    }
+
+    fn empty(config: Config, keys: &Keys, seed: [u8; 32], now: Timestamp) -> Result<Self, ConfigError> {
+        config.check()?;
+        let network = NetworkId::of(&config.network);
+        let limits = &config.limits;
+        let identity_key = PublicKey::from(keys.identity.verifying_key());
+        Ok(Self {
+            network,
+            role: keys.role,
+            identity: keys.identity.clone(),
+            transport: keys.transport.unwrap_or_else(|| identity_key.to_peer_key()),
+            rng: ChaCha8Rng::from_seed(seed),
+            outputs: VecDeque::new(),
+            timers: Timers::default(),
+            peers: BTreeMap::new(),
+            addresses: Vec::new(),
+            book: OfferBook::new(limits),
+            admission: Admission::new(
+                config.network.clone(),
+                config.pow_bits,
+                config.issuers.clone(),
+                limits.clone(),
+            ),
+            witness: Witness::new(limits.witnessed_accepts, limits.witness_span),
+            ring: TopicRing::new(limits.topics),
+            followed: BTreeMap::new(),
+            driver: None,
+            rider: None,
+            deals: BTreeMap::new(),
+            rides: BTreeMap::new(),
+            outbox: Outbox::default(),
+            asks: BTreeMap::new(),
+            next_ask: 0,
+            exchanges: Buckets::new(limits.exchanges, limits.peer_buckets),
+            sticky: Sticky::default(),
+            statuses: Buckets::new(limits.status, limits.peer_buckets),
+            evidence: Vec::new(),
+            work: Vec::new(),
+            evidence_count: 0,
+            halted: None,
+            started: now,
+            config,
+        })
+    }
+
+    /// Takes note of something that happened. Never fails: bad bytes of a stranger
+    /// become a verdict and a count.
+    pub fn handle_input(&mut self, now: Timestamp, input: Input) {
+        match input {
+            Input::Gossip { message, topic, bytes } => self.on_gossip(now, message, &topic, bytes),
+            Input::Request { exchange, peer, frame } => self.on_request(now, exchange, peer, &frame),
+            Input::Response { ask, peer, frame } => self.on_response(now, ask, peer, &frame),
+            Input::SendFailed { ask, .. } => self.on_send_failed(now, ask),
+            Input::PeerConnected { peer, origin } => self.on_peer_connected(now, peer, origin),
+            Input::PeerGone { peer } => {
+                self.peers.remove(&peer);
+                self.admission.forget_peer(&peer);
+            }
+            Input::PeerSubscribed { topic, .. } => self.on_peer_subscribed(now, topic),
+            Input::Addresses(addresses) => self.on_addresses(now, addresses),
+            Input::Work { order, pow } => self.on_work(now, &order, pow),
+            Input::Timeout => {}
+        }
+        self.run_timers(now);
+    }
+
+    /// Carries out a command of the local user.
+    ///
+    /// The answer may be given to the user once the outputs that it caused are durable.
+    ///
+    /// # Errors
+    /// Why it cannot be done; nothing has changed then.
+    pub fn command(&mut self, now: Timestamp, command: Command) -> Result<Answer, CommandError> {
+        if let Command::Shutdown = command {
+            self.shut_down(now);
+            return Ok(Answer::Done);
+        }
+        match self.halted {
+            Some(Halt::Cloned) => return Err(CommandError::Cloned),
+            Some(Halt::Shutdown) => return Err(CommandError::ShuttingDown),
+            None => {}
+        }
+        let answer = match command {
+            Command::GoOnline(profile) => self.go_online(now, profile),
+            Command::GoOffline => self.go_offline(now),
+            Command::Move(point) => self.on_move(now, *point.expose()),
+            Command::RequestRide(wish) => self.request_ride(now, *wish),
+            Command::Accept(ride) => self.accept_ride(now, ride),
+            Command::Decline(ride) => self.decline_ride(now, ride),
+            Command::Counter(ride, fare) => self.counter_ride(now, ride, fare),
+            Command::Cancel(ride) => self.cancel_ride(now, ride),
+            Command::EnRoute(ride, eta) => self.set_out(now, ride, eta),
+            Command::Arrive(ride) => self.arrive(now, ride),
+            Command::Board(ride, code) => self.board(now, ride, &code),
+            Command::Complete(ride, figures) => self.complete(now, ride, figures),
+            Command::EndAlone(ride) => self.end_alone(now, ride),
+            Command::NoShow(ride) => self.claim_no_show(now, ride),
+            Command::Rate(ride, stars, text) => self.rate(now, ride, stars, text),
+            Command::Shutdown => Ok(Answer::Done),
+        };
+        self.run_timers(now);
+        answer
+    }
+
+    /// The next thing to do; nothing when all is done.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to give [`Input::Timeout`], and why.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Timestamp, Timer)> {
+        self.timers.next()
+    }
+
+    /// The seed of a driver's transport identity, which is its shift key.
+    #[must_use]
+    pub fn transport_seed(&self) -> Option<SecretSeed> {
+        self.driver.as_ref().map(|driver| SecretSeed(driver.signing.to_bytes()))
+    }
+
+    fn run_timers(&mut self, now: Timestamp) {
+        while let Some(timer) = self.timers.pop_due(now) {
+            self.on_timer(now, timer);
+        }
+    }
+
+    fn on_timer(&mut self, now: Timestamp, timer: Timer) {
+        match timer {
+            Timer::Hold(slot) => self.on_hold_ended(now, slot),
+            Timer::Doubt(slot) => self.on_doubt_ended(now, slot),
+            Timer::Outbox => self.send_due(now),
+            Timer::Status(slot) => self.on_status_due(now, slot),
+            Timer::Cosign(slot) => self.on_cosign_overdue(now, slot),
+            Timer::EnRoute(slot) => self.on_en_route_due(now, slot),
+            Timer::Ask(request) => self.on_ask_overdue(now, request),
+            Timer::Hedge | Timer::Decide => self.shop(now),
+            Timer::OpenAfter => self.open_search(now),
+            Timer::Patience => self.on_patience_over(now),
+            Timer::Collect => self.on_collected(now),
+            Timer::Pending(ride) => self.on_pending_overdue(now, ride),
+            Timer::Invite => self.invite(now),
+            Timer::Publish => self.publish_due(now),
+            Timer::Withdraw => self.withdraw_due(now),
+            Timer::Position => self.on_position_tick(now),
+            Timer::Ring => self.follow_ring(now),
+            Timer::Expiry => self.on_expiry(now),
+            Timer::Evidence => self.gossip_evidence(now),
+            Timer::Rotate => self.rotate_key(now),
+            Timer::Flush => self.flush(),
+        }
+    }
+
+    fn on_peer_connected(&mut self, now: Timestamp, peer: PeerKey, origin: Origin) {
+        self.peers.insert(peer, origin);
+        self.outbox.wake(&peer, now);
+        self.arm_outbox();
+        // P8.8: on every connect, to every counterparty with something open.
+        let owed = |deal: &&Deal| deal.peer() == peer && deal.ended.is_none();
+        let slots: Vec<SlotRef> = self.deals.values().filter(owed).map(Deal::slot).collect();
+        for slot in slots {
+            self.send_status(now, slot);
+        }
+    }
+
+    fn on_addresses(&mut self, now: Timestamp, addresses: Vec<Address>) {
+        if self.addresses != addresses {
+            self.addresses = addresses;
+            self.offer_changed(now);
+        }
+    }
+
+    /// Withdraws what is offered and takes no new business; what is bound stays bound.
+    fn shut_down(&mut self, now: Timestamp) {
+        if self.driver.is_some() {
+            self.withdraw_driver_offer(now);
+        }
+        self.stop_search(now, RideState::Cancelled, Some("the node stopped"));
+        self.flush();
+        self.halted = Some(Halt::Shutdown);
+        self.timers.clear(Timer::Publish);
+        self.timers.clear(Timer::Invite);
+    }
+
+    // ---- small things that every part uses ----
+
+    fn out(&mut self, output: Output) {
+        self.outputs.push_back(output);
+    }
+
+    /// Makes records durable before whatever is put out next. What was heard meanwhile
+    /// goes along: nothing waits for it.
+    fn persist(&mut self, mut records: Vec<Record>) {
+        let heard = std::mem::take(&mut self.outbox.heard);
+        records.extend(heard.into_iter().map(|statement| Record::OutboxDone { statement }));
+        if !records.is_empty() {
+            self.out(Output::Persist(records));
+        }
+        self.timers.clear(Timer::Flush);
+    }
+
+    fn flush(&mut self) {
+        self.persist(Vec::new());
+    }
+
+    fn notify(&mut self, event: Event) {
+        self.out(Output::Notify(event));
+    }
+
+    fn sign<T: Body>(&self, key: &SigningKey, body: T) -> Verified<T> {
+        Verified::sign(key, self.network, body)
+    }
+
+    fn random<const N: usize>(&mut self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.rng.fill_bytes(&mut bytes);
+        bytes
+    }
+
+    /// A random span below `most`.
+    fn jitter(&mut self, most: Duration) -> Duration {
+        let span = u64::from(most.as_millis());
+        if span == 0 {
+            return Duration::ZERO;
+        }
+        Duration::from_millis(u32::try_from(self.rng.next_u64() % span).unwrap_or(0))
+    }
+
+    /// Adds a state to a ride's history and tells the user.
+    fn set_ride(&mut self, now: Timestamp, ride: RideId, state: RideState, reason: Option<&str>) {
+        let Some(entry) = self.rides.get_mut(&ride) else { return };
+        if entry.state == state && reason.is_none() {
+            return;
+        }
+        entry.state = state;
+        entry.history.push(Step { at: now, state, reason: reason.map(str::to_owned) });
+        let role = entry.role;
+        self.notify(Event::Ride { ride, role, state, reason: reason.map(str::to_owned) });
+    }
+
+    fn new_ride(&mut self, now: Timestamp, role: Role, state: RideState) -> RideId {
+        let random = u128::from_le_bytes(self.random());
+        let ride = RideId::new(now, random);
+        self.add_ride(ride, role, state, now);
+        self.notify(Event::Ride { ride, role, state, reason: None });
+        ride
+    }
+
+    fn add_ride(&mut self, ride: RideId, role: Role, state: RideState, at: Timestamp) {
+        let history = vec![Step { at, state, reason: None }];
+        let entry = Ride {
+            role,
+            state,
+            history,
+            created: at,
+            slot: None,
+            asked: 0,
+            settle_ms: None,
+            no_match: None,
+        };
+        self.rides.insert(ride, entry);
+        if self.rides.len() > RIDES_MAX {
+            let over = self.rides.iter().find(|(_, ride)| is_over(ride.state)).map(|(id, _)| *id);
+            if let Some(id) = over {
+                self.rides.remove(&id);
+            }
+        }
+    }
+
+    /// Forgets the oldest ended deals beyond [`DEALS_MAX`]; the store still has them.
+    fn trim_deals(&mut self) {
+        while self.deals.len() > DEALS_MAX {
+            let ended = self.deals.values().filter_map(|deal| Some((deal.ended?.at, deal.slot())));
+            let Some((_, slot)) = ended.min() else { return };
+            self.deals.remove(&slot);
+        }
+    }
+
+    fn deal_by_accept(&self, accept: &StatementId) -> Option<SlotRef> {
+        self.deals.values().find(|deal| deal.bound.accept == *accept).map(Deal::slot)
+    }
+
+    fn deal_by_agreement(&self, agreement: &AgreementId) -> Option<SlotRef> {
+        self.deals.values().find(|deal| deal.bound.agreement == *agreement).map(Deal::slot)
+    }
+
+    /// The deal of a ride, and what it must be for a command.
+    fn deal_of(&self, ride: RideId, role: Option<Role>) -> Result<SlotRef, CommandError> {
+        let entry = self.rides.get(&ride).ok_or(CommandError::UnknownRide(ride))?;
+        if role.is_some_and(|role| role != entry.role) {
+            return Err(CommandError::WrongRole(match entry.role {
+                Role::Driver => "this is for the rider: this node drives",
+                Role::Rider => "this is for the driver: this node rides",
+            }));
+        }
+        let live = entry.slot.filter(|slot| self.deals.contains_key(slot));
+        live.ok_or_else(|| self.wrong_state(ride, &[RideState::Firm]))
+    }
+
+    fn wrong_state(&self, ride: RideId, allowed: &[RideState]) -> CommandError {
+        match self.rides.get(&ride) {
+            Some(entry) => {
+                CommandError::WrongState { ride, state: entry.state, allowed: allowed.to_vec() }
+            }
+            None => CommandError::UnknownRide(ride),
+        }
+    }
+
+    /// Puts a statement of ours into the outbox and gives its record. It is first sent
+    /// at `due`.
+    fn queue(
+        &mut self,
+        slot: SlotRef,
+        kind: Kind,
+        statement: StatementId,
+        bytes: &Arc<[u8]>,
+        due: Timestamp,
+    ) -> Option<Record> {
+        let deal = self.deals.get(&slot)?;
+        let (to, peer) = (deal.counterparty(), deal.peer());
+        let periods = self.config.timers;
+        self.outbox.put(slot, statement, kind, peer, Arc::clone(bytes), due, &periods);
+        self.arm_outbox();
+        Some(Record::OutboxPut { slot, statement, to, peer, bytes: Arc::clone(bytes), at: due })
+    }
+
+    fn arm_outbox(&mut self) {
+        let due = self.outbox.next_due();
+        self.timers.set_or_clear(Timer::Outbox, due.filter(|due| *due != Timestamp::MAX));
+    }
+}
+
+/// Whether nothing more can come of a ride in this state.
+pub(crate) const fn is_over(state: RideState) -> bool {
+    matches!(
+        state,
+        RideState::Completed
+            | RideState::Cancelled
+            | RideState::Released
+            | RideState::Void
+            | RideState::NoShow
+            | RideState::Expired
+            | RideState::Declined
+    )
+}

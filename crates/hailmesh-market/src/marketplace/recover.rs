@@ -1,0 +1,354 @@
+//! Rebuilding a marketplace from its journal (P11.6).
+
+use std::collections::BTreeMap;
+
+use ed25519_dalek::SigningKey;
+use hailmesh_types::{PublicKey, Timestamp};
+use hailmesh_wire::{AnyStatement, RideState, Verified};
+
+use crate::config::{Config, ConfigError};
+use crate::handshake::{
+    Binding, DriverLane, Held, LaneState, PastBinding, PastSlot, RiderChain, RiderState,
+};
+use crate::journal::{Bound, KeyRecord, Record, Role, SecretPurpose, SlotRef};
+use crate::output::Output;
+use crate::view::Step;
+
+use super::deal::{Deal, Ending, Missing, Said};
+use super::driver::DriverSide;
+use super::rider::{Chain, RiderSide};
+use super::timers::Timer;
+use super::{Keys, Marketplace};
+
+/// Why a journal cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RecoverError {
+    /// A configuration value outside its bounds.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The journal lacks something that a slot needs, or holds something broken.
+    #[error("the journal is damaged at slot {slot} of key {key}: {what}")]
+    Damaged {
+        /// Which slot.
+        slot: u64,
+        /// Of which key, shortened.
+        key: String,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// The journal speaks of a slot whose key it does not hold.
+    #[error("the journal holds a slot of a key that it does not hold")]
+    Orphan,
+}
+
+/// What the records say of one slot.
+#[derive(Default)]
+struct Draft {
+    bound: Option<Bound>,
+    said: Vec<Said>,
+    secrets: Vec<(SecretPurpose, hailmesh_types::Private<Vec<u8>>)>,
+    firm: Option<Timestamp>,
+    steps: Vec<(RideState, Timestamp)>,
+    wrong_codes: u8,
+    ended: Option<Ending>,
+}
+
+impl Marketplace {
+    /// A marketplace that goes on where its journal ends. No records: a new one.
+    ///
+    /// # Errors
+    /// A configuration value outside its bounds, or a journal that cannot be trusted:
+    /// then nothing must be signed with its keys.
+    pub fn recover(
+        config: Config,
+        keys: Keys,
+        seed: [u8; 32],
+        records: impl IntoIterator<Item = Record>,
+        now: Timestamp,
+    ) -> Result<Self, RecoverError> {
+        let mut market = Self::empty(config, &keys, seed, now)?;
+        let mut held: BTreeMap<PublicKey, KeyRecord> = BTreeMap::new();
+        let mut erased: Vec<PublicKey> = Vec::new();
+        let mut seqs: BTreeMap<PublicKey, u64> = BTreeMap::new();
+        let mut drafts: BTreeMap<SlotRef, Draft> = BTreeMap::new();
+        let mut rows = Vec::new();
+        for record in records {
+            match record {
+                Record::Key(key) => {
+                    held.insert(key.key, key);
+                }
+                Record::KeyErased { key } => erased.push(key),
+                Record::SeqReserved { key, below } => {
+                    let used = seqs.entry(key).or_default();
+                    *used = below.max(*used);
+                }
+                Record::OutboxPut { slot, statement, peer, bytes, at, .. } => {
+                    rows.push((slot, statement, peer, bytes, at));
+                }
+                Record::OutboxDone { statement } => rows.retain(|(_, id, ..)| *id != statement),
+                Record::Evidence { .. } => market.evidence_count += 1,
+                Record::Ban { key, until } => market.admission.ban(&key, until),
+                of_slot => add_to_draft(&mut drafts, of_slot),
+            }
+        }
+        for (slot, draft) in drafts {
+            market.restore_slot(slot, draft)?;
+        }
+        market.restore_keys(&held, &erased, &seqs)?;
+        for (slot, statement, peer, bytes, at) in rows {
+            let Ok(kind) = AnyStatement::decode(bytes.clone()).map(|statement| statement.kind()) else { continue };
+            let periods = market.config.timers;
+            market.outbox.put(slot, statement, kind, peer, bytes, at.min(now), &periods);
+        }
+        market.rearm(now);
+        market.start(keys.lost, now);
+        Ok(market)
+    }
+
+    fn restore_slot(&mut self, slot: SlotRef, draft: Draft) -> Result<(), RecoverError> {
+        let damaged = |what: Missing| RecoverError::Damaged {
+            slot: slot.slot,
+            key: format!("{:?}", slot.key),
+            what,
+        };
+        let bound = draft.bound.ok_or_else(|| damaged("its binding is missing"))?;
+        let (ride, role, at) = (bound.ride, bound.role, bound.at);
+        let mut deal = Deal::restore(bound, draft.said).map_err(damaged)?;
+        for (purpose, bytes) in draft.secrets {
+            deal.secrets.insert(purpose, bytes);
+        }
+        deal.firm_at = draft.firm;
+        if draft.firm.is_some() {
+            deal.phase = RideState::Firm;
+        }
+        for (phase, when) in &draft.steps {
+            deal.phase = *phase;
+            match phase {
+                RideState::Arrived => deal.arrived_at = Some(*when),
+                RideState::InProgress => deal.boarded_at = Some(*when),
+                _ => {}
+            }
+        }
+        deal.wrong_codes = draft.wrong_codes;
+        deal.ended = draft.ended;
+        if role == Role::Driver
+            && let Some(place) = deal.pickup()
+        {
+            deal.addrs = place.addrs;
+        }
+        self.restore_ride(&deal, ride, role, at, &draft.steps);
+        self.deals.insert(slot, deal);
+        Ok(())
+    }
+
+    fn restore_ride(
+        &mut self,
+        deal: &Deal,
+        ride: crate::journal::RideId,
+        role: Role,
+        at: Timestamp,
+        steps: &[(RideState, Timestamp)],
+    ) {
+        if !self.rides.contains_key(&ride) {
+            let first = match role {
+                Role::Driver => RideState::Held,
+                Role::Rider => RideState::Committed,
+            };
+            self.add_ride(ride, role, first, at);
+        }
+        let Some(entry) = self.rides.get_mut(&ride) else { return };
+        let firm = deal.firm_at.map(|at| (RideState::Firm, at));
+        let ended = deal.ended.map(|ended| (ended.shown, ended.at));
+        for (state, at) in firm.into_iter().chain(steps.iter().copied()).chain(ended) {
+            entry.history.push(Step { at, state, reason: None });
+        }
+        entry.state = deal.state();
+        entry.slot = Some(deal.slot());
+        entry.asked = entry.asked.max(1);
+        if let (Some(firm_at), Role::Rider) = (deal.firm_at, role) {
+            entry.settle_ms = Some(firm_at.millis_since(deal.request.body().issued));
+        }
+    }
+
+    fn restore_keys(
+        &mut self,
+        held: &BTreeMap<PublicKey, KeyRecord>,
+        erased: &[PublicKey],
+        seqs: &BTreeMap<PublicKey, u64>,
+    ) -> Result<(), RecoverError> {
+        let owners: Vec<(PublicKey, Role)> = self.deals.values().map(|deal| (deal.slot().key, deal.role())).collect();
+        let unknown = |key: &PublicKey| !held.contains_key(key) && !erased.contains(key);
+        if owners.iter().any(|(key, _)| unknown(key)) {
+            return Err(RecoverError::Orphan);
+        }
+        let usable = |key: &KeyRecord| !erased.contains(&key.key);
+        // The shift key in use is the newest that was not erased.
+        let current = held.values().filter(|key| key.role == Role::Driver && usable(key)).max_by_key(|key| key.created);
+        if let (Some(current), Some(Role::Driver)) = (current, self.role) {
+            let signing = SigningKey::from_bytes(&current.secret.0);
+            let mut driver = DriverSide::new(signing, current.until, &self.config.limits);
+            driver.replaces_lost = current.replaces_lost;
+            driver.cert = current.cert.as_ref().and_then(|cert| Verified::from_own_journal(cert.clone()).ok());
+            driver.lane = self.lane_of_deals(&current.key);
+            driver.seq = seqs.get(&current.key).copied().unwrap_or(0);
+            driver.seq_limit = driver.seq;
+            for (key, _) in owners.iter().filter(|(key, role)| *role == Role::Driver && *key != current.key) {
+                let lane = self.lane_of_deals(key);
+                driver.retired.insert(*key, lane);
+            }
+            let offers = self.deals.values().filter(|deal| deal.slot().key == current.key);
+            driver.offers = offers.map(|deal| deal.offer.clone()).collect();
+            self.transport = driver.key.to_peer_key();
+            self.driver = Some(Box::new(driver));
+        }
+        if self.role == Some(Role::Rider) {
+            let mut rider = RiderSide::new();
+            let mut unused = Vec::new();
+            for record in held.values().filter(|key| key.role == Role::Rider && usable(key)) {
+                // A ride key that bound nothing, or has no slot left to be asked about,
+                // is of no further use: every wanted ride has a fresh one (P17.4).
+                if !owners.iter().any(|(key, _)| *key == record.key) {
+                    unused.push(Record::KeyErased { key: record.key });
+                    continue;
+                }
+                let seq = seqs.get(&record.key).copied().unwrap_or(0);
+                let chain = Chain {
+                    signing: SigningKey::from_bytes(&record.secret.0),
+                    until: record.until,
+                    chain: self.chain_of_deals(&record.key),
+                    seq,
+                    seq_limit: seq,
+                };
+                rider.chains.insert(record.key, chain);
+            }
+            self.rider = Some(Box::new(rider));
+            if !unused.is_empty() {
+                self.persist(unused);
+            }
+        }
+        Ok(())
+    }
+
+    /// The lane of a driver key as its deals tell it.
+    fn lane_of_deals(&self, key: &PublicKey) -> DriverLane {
+        let mut lane = DriverLane::default();
+        for deal in self.deals.values().filter(|deal| deal.slot().key == *key) {
+            let number = deal.slot().slot;
+            let bound = &deal.bound;
+            let held = Held { request: bound.request, accept: bound.accept, rider: bound.counterparty };
+            let confirm = deal.confirm.as_ref().map(|confirm| confirm.id());
+            if let Some(ended) = deal.ended {
+                let past = PastSlot { held, confirm, outcome: ended.outcome, proof: ended.proof };
+                lane.past.insert(number, past);
+                lane.slot = lane.slot.max(number + 1);
+                continue;
+            }
+            lane.slot = number;
+            lane.state = match (deal.firm_at, confirm) {
+                (Some(_), Some(confirm)) => LaneState::Firm {
+                    held,
+                    confirm,
+                    arrived: deal.arrived_at.is_some(),
+                    boarded: deal.is_boarded(),
+                    complete: deal.complete.as_ref().map(|complete| complete.id()),
+                },
+                _ => LaneState::Held(held),
+            };
+        }
+        lane
+    }
+
+    /// The chain of a ride key as its deals tell it.
+    fn chain_of_deals(&self, key: &PublicKey) -> RiderChain {
+        let mut chain = RiderChain::default();
+        for deal in self.deals.values().filter(|deal| deal.slot().key == *key) {
+            let number = deal.slot().slot;
+            let confirm = deal.confirm.as_ref().map_or_else(|| deal.bound.accept, |confirm| confirm.id());
+            let binding = Binding { accept: deal.bound.accept, driver: deal.counterparty(), confirm };
+            match deal.ended {
+                Some(ended) => {
+                    chain.past.insert(number, PastBinding { binding, outcome: ended.outcome });
+                    chain.slot = chain.slot.max(number + 1);
+                }
+                None => {
+                    chain.slot = number;
+                    chain.state = match deal.firm_at {
+                        Some(_) => RiderState::Firm { binding, boarded: deal.is_boarded() },
+                        None => RiderState::Committed(binding),
+                    };
+                }
+            }
+        }
+        chain
+    }
+
+    /// P11.6: holds are re-armed with min(hold, what remains by the wall clock), the
+    /// outbox is due, and every open counterparty is told and asked.
+    fn rearm(&mut self, now: Timestamp) {
+        let open: Vec<(SlotRef, Role, bool, Timestamp)> = self
+            .deals
+            .values()
+            .filter(|deal| deal.ended.is_none())
+            .map(|deal| (deal.slot(), deal.role(), deal.firm_at.is_some(), deal.bound.deadline))
+            .collect();
+        for (slot, role, firm, deadline) in open {
+            let most = match role {
+                Role::Driver => self.config.timers.hold,
+                Role::Rider => self.config.timers.doubt,
+            };
+            if !firm {
+                let timer = if role == Role::Driver { Timer::Hold(slot) } else { Timer::Doubt(slot) };
+                self.timers.set(timer, deadline.min(now + most).max(now));
+            }
+            if let Some(deal) = self.deals.get_mut(&slot) {
+                deal.heard = now;
+                let (peer, addrs) = (deal.peer(), deal.addrs.clone());
+                let unsigned = deal.role() == Role::Driver && deal.is_boarded() && deal.complete.is_some();
+                let on_the_way = deal.role() == Role::Driver && deal.phase == RideState::Firm;
+                self.outputs.push_back(Output::Dial { peer, addrs });
+                self.timers.set(Timer::Status(slot), now);
+                if unsigned {
+                    self.timers.set(Timer::Cosign(slot), now + self.config.timers.cosign);
+                }
+                if on_the_way && firm {
+                    self.timers.set(Timer::EnRoute(slot), now);
+                }
+            }
+        }
+        self.arm_outbox();
+    }
+}
+
+fn add_to_draft(drafts: &mut BTreeMap<SlotRef, Draft>, record: Record) {
+    match record {
+        Record::Bound(bound) => {
+            let slot = bound.slot;
+            drafts.entry(slot).or_default().bound = Some(bound);
+        }
+        Record::Firm { slot, at } => drafts.entry(slot).or_default().firm = Some(at),
+        Record::Progress { slot, phase, wrong_codes, at } => {
+            let draft = drafts.entry(slot).or_default();
+            draft.wrong_codes = wrong_codes;
+            if draft.steps.last().is_none_or(|(last, _)| *last != phase) {
+                draft.steps.push((phase, at));
+            }
+        }
+        Record::Ended { slot, outcome, shown, proof, at } => {
+            drafts.entry(slot).or_default().ended = Some(Ending { outcome, shown, proof, at });
+        }
+        Record::Statement { slot, kind, id, own, bytes } => {
+            let said = Said { kind, id, own, bytes };
+            drafts.entry(slot).or_default().said.push(said);
+        }
+        Record::Secret { slot, purpose, bytes } => {
+            drafts.entry(slot).or_default().secrets.push((purpose, bytes));
+        }
+        Record::Key(_)
+        | Record::KeyErased { .. }
+        | Record::SeqReserved { .. }
+        | Record::OutboxPut { .. }
+        | Record::OutboxDone { .. }
+        | Record::Evidence { .. }
+        | Record::Ban { .. } => {}
+    }
+}

@@ -1,0 +1,109 @@
+//! Timers as values: when to be called again, and why (P12).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hailmesh_types::{StatementId, Timestamp};
+
+use crate::journal::{RideId, SlotRef};
+
+/// Why a marketplace wants to be called. At most one of each value is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Timer {
+    /// A driver's hold ends (P6.10).
+    Hold(SlotRef),
+    /// A rider's doubt ends (P7.11).
+    Doubt(SlotRef),
+    /// The outbox has something due (P11.3).
+    Outbox,
+    /// STATUS to the other side of an agreement (P8.8).
+    Status(SlotRef),
+    /// Nobody co-signed (P6.18).
+    Cosign(SlotRef),
+    /// EN_ROUTE is due after FIRM (P8.2).
+    EnRoute(SlotRef),
+    /// A REQUEST was not answered in time (P7.4).
+    Ask(StatementId),
+    /// The next parallel REQUEST may go out (P5.8).
+    Hedge,
+    /// The search is looked at again.
+    Decide,
+    /// The rider makes itself known (P5.13).
+    OpenAfter,
+    /// The rider's patience is over (P7.6).
+    Patience,
+    /// The driver answers the best of the REQUESTs it collected (P6.22).
+    Collect,
+    /// A ride that waits for its user's answer is too old (P5.9).
+    Pending(RideId),
+    /// The driver looks for waiting riders (P5.11).
+    Invite,
+    /// The own offer is to be published (P13.9).
+    Publish,
+    /// The own offer is to be withdrawn (P6.21).
+    Withdraw,
+    /// The published cell may have to change (P14.3).
+    Position,
+    /// A topic is to be left (P13.2).
+    Ring,
+    /// Offers in the book expire.
+    Expiry,
+    /// Evidence is to be gossiped (P18.3).
+    Evidence,
+    /// The shift key ends its life (P17.4).
+    Rotate,
+    /// Small things to be remembered that nothing waits for.
+    Flush,
+}
+
+/// A table of timers.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Timers {
+    by_time: BTreeSet<(Timestamp, Timer)>,
+    by_timer: BTreeMap<Timer, Timestamp>,
+}
+
+impl Timers {
+    /// Sets a timer; one of the same value is replaced.
+    pub(super) fn set(&mut self, timer: Timer, at: Timestamp) {
+        if let Some(old) = self.by_timer.insert(timer, at) {
+            self.by_time.remove(&(old, timer));
+        }
+        self.by_time.insert((at, timer));
+    }
+
+    /// Sets a timer unless it is set for an earlier time.
+    pub(super) fn set_by(&mut self, timer: Timer, at: Timestamp) {
+        if self.by_timer.get(&timer).is_none_or(|set| *set > at) {
+            self.set(timer, at);
+        }
+    }
+
+    /// Sets or clears.
+    pub(super) fn set_or_clear(&mut self, timer: Timer, at: Option<Timestamp>) {
+        match at {
+            Some(at) => self.set(timer, at),
+            None => self.clear(timer),
+        }
+    }
+
+    /// Clears a timer.
+    pub(super) fn clear(&mut self, timer: Timer) {
+        if let Some(old) = self.by_timer.remove(&timer) {
+            self.by_time.remove(&(old, timer));
+        }
+    }
+
+    /// The next timer.
+    pub(super) fn next(&self) -> Option<(Timestamp, Timer)> {
+        self.by_time.first().copied()
+    }
+
+    /// Takes the next timer that is due.
+    pub(super) fn pop_due(&mut self, now: Timestamp) -> Option<Timer> {
+        let (at, timer) = self.next()?;
+        (at <= now).then(|| {
+            self.clear(timer);
+            timer
+        })
+    }
+}

@@ -1,0 +1,611 @@
+//! What strangers have signed, kept for a while to see whether it contradicts itself
+//! (P18).
+//!
+//! ACCEPTs are private, so that two victims of one slot do not find each other by
+//! themselves. A node therefore keeps what it was sent (P7.22) and compares every new
+//! statement with what it holds of the same key. What contradicts itself is returned as a
+//! body of EVIDENCE, ready to be signed with a throw-away key (P18.3).
+
+use std::collections::{BTreeMap, VecDeque};
+
+use hailmesh_types::{Duration, PublicKey, Timestamp};
+use hailmesh_wire::{
+    Accept, Ack, AnyVerified, Confirm, Cosign, Counter, DriverOffer, Evidence, EvidenceKind, Release, Request,
+    RiderOffer, ShiftCert, Verified, Void, evidence,
+};
+
+/// ACCEPTs kept, and statements of each other sort (P20).
+const KEPT: usize = 64;
+/// How long a statement is kept (P20).
+const SPAN: Duration = Duration::from_secs(600);
+/// Authors whose last offer is kept to compare its head.
+const HEADS: usize = 4_096;
+
+/// Keeps statements of strangers and reports contradictions. Everything it is shown is
+/// verified, so that nobody can be framed with it.
+#[derive(Debug, Clone)]
+pub struct Witness {
+    kept: usize,
+    span: Duration,
+    accepts: Shelf,
+    confirms: Shelf,
+    acks: Shelf,
+    /// VOID, RELEASE and COSIGN.
+    ends: Shelf,
+    certs: Shelf,
+    heads: BTreeMap<PublicKey, (Timestamp, Verified<DriverOffer>)>,
+}
+
+impl Default for Witness {
+    /// With the limits of P20.
+    fn default() -> Self {
+        Self::new(KEPT, SPAN)
+    }
+}
+
+impl Witness {
+    /// A witness that keeps this many statements of each sort, for this long. When full
+    /// the oldest goes.
+    #[must_use]
+    pub fn new(kept: usize, span: Duration) -> Self {
+        Self {
+            kept,
+            span,
+            accepts: Shelf::default(),
+            confirms: Shelf::default(),
+            acks: Shelf::default(),
+            ends: Shelf::default(),
+            certs: Shelf::default(),
+            heads: BTreeMap::new(),
+        }
+    }
+
+    /// How many statements are kept, last offers included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        let shelves = [&self.accepts, &self.confirms, &self.acks, &self.ends, &self.certs];
+        shelves.iter().map(|shelf| shelf.0.len()).sum::<usize>() + self.heads.len()
+    }
+
+    /// Whether nothing is kept.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// An ACCEPT, taken up or not, with the offer, REQUEST and COUNTER behind it as far
+    /// as they are known: E1, E3, E4, E5, E8 and E9.
+    pub fn observe_accept(
+        &mut self,
+        now: Timestamp,
+        accept: &Verified<Accept>,
+        offer: Option<&Verified<DriverOffer>>,
+        request: Option<&Verified<Request>>,
+        counter: Option<&Verified<Counter>>,
+    ) -> Vec<Evidence> {
+        self.expire(now);
+        let new = AnyVerified::from(accept.clone());
+        let mut found = Findings::of(*accept.signer());
+        found.try_kind(EvidenceKind::E4d, &[&new]);
+        let offer = offer.map(|offer| AnyVerified::from(offer.clone()));
+        if let Some(offer) = &offer {
+            found.try_kind(EvidenceKind::E5a, &[offer, &new]);
+        }
+        if let Some(request) = request.map(|request| AnyVerified::from(request.clone())) {
+            // The COUNTER takes the place of the offer when the REQUEST names one.
+            let price = counter.map(|counter| AnyVerified::from(counter.clone())).or(offer);
+            if let Some(price) = &price {
+                found.try_kind(EvidenceKind::E5b, &[price, &request, &new]);
+            }
+        }
+        for other in self.accepts.of(accept.signer()) {
+            for kind in [EvidenceKind::E1, EvidenceKind::E4a, EvidenceKind::E4b, EvidenceKind::E8] {
+                found.try_kind(kind, &[other, &new]);
+            }
+        }
+        for ack in self.acks.of(accept.signer()) {
+            found.try_kind(EvidenceKind::E3, &[ack, &new]);
+            self.try_boarding(&mut found, ack, &new);
+        }
+        for end in self.ends.of(accept.signer()) {
+            found.try_kind(EvidenceKind::E8, &[end, &new]);
+        }
+        if let Some((_, last)) = self.heads.get(accept.signer()) {
+            found.try_kind(EvidenceKind::E9, &[&AnyVerified::from(last.clone()), &new]);
+        }
+        self.accepts.put(now, new, self.kept);
+        found.evidence
+    }
+
+    /// A CONFIRM: E2, E4a, E4d and E8. Show it one's own CONFIRMs too: E4c needs them.
+    pub fn observe_confirm(&mut self, now: Timestamp, confirm: &Verified<Confirm>) -> Vec<Evidence> {
+        self.expire(now);
+        let new = AnyVerified::from(confirm.clone());
+        let mut found = Findings::of(*confirm.signer());
+        found.try_kind(EvidenceKind::E4d, &[&new]);
+        for other in self.confirms.of(confirm.signer()) {
+            for kind in [EvidenceKind::E2, EvidenceKind::E4a, EvidenceKind::E8] {
+                found.try_kind(kind, &[other, &new]);
+            }
+        }
+        for end in self.ends.of(confirm.signer()) {
+            found.try_kind(EvidenceKind::E8, &[end, &new]);
+        }
+        self.confirms.put(now, new, self.kept);
+        found.evidence
+    }
+
+    /// An ACK: E3 and E4c.
+    pub fn observe_ack(&mut self, now: Timestamp, ack: &Verified<Ack>) -> Vec<Evidence> {
+        self.expire(now);
+        let new = AnyVerified::from(ack.clone());
+        let mut found = Findings::of(*ack.signer());
+        for void in self.ends.of(ack.signer()) {
+            found.try_kind(EvidenceKind::E3, &[&new, void]);
+        }
+        for accept in self.accepts.of(ack.signer()) {
+            found.try_kind(EvidenceKind::E3, &[&new, accept]);
+            self.try_boarding(&mut found, &new, accept);
+        }
+        self.acks.put(now, new, self.kept);
+        found.evidence
+    }
+
+    /// A VOID: E3 and E8.
+    pub fn observe_void(&mut self, now: Timestamp, void: &Verified<Void>) -> Vec<Evidence> {
+        self.observe_end(now, AnyVerified::from(void.clone()))
+    }
+
+    /// A RELEASE: E8.
+    pub fn observe_release(&mut self, now: Timestamp, release: &Verified<Release>) -> Vec<Evidence> {
+        self.observe_end(now, AnyVerified::from(release.clone()))
+    }
+
+    /// A COSIGN: E8.
+    pub fn observe_cosign(&mut self, now: Timestamp, cosign: &Verified<Cosign>) -> Vec<Evidence> {
+        self.observe_end(now, AnyVerified::from(cosign.clone()))
+    }
+
+    /// A driver's offer: E9 against the ACCEPTs and the offer kept of its key, and E6.
+    pub fn observe_offer(&mut self, now: Timestamp, offer: &Verified<DriverOffer>) -> Vec<Evidence> {
+        self.expire(now);
+        let new = AnyVerified::from(offer.clone());
+        let mut found = Findings::of(*offer.signer());
+        for accept in self.accepts.of(offer.signer()) {
+            found.try_kind(EvidenceKind::E9, &[&new, accept]);
+        }
+        if let Some((_, last)) = self.heads.get(offer.signer()) {
+            let last = AnyVerified::from(last.clone());
+            found.try_kind(EvidenceKind::E9, &[&last, &new]);
+            found.try_kind(EvidenceKind::E6, &[&last, &new]);
+        }
+        self.keep_head(now, offer);
+        found.evidence
+    }
+
+    /// Two offers of one author and sequence number, as admission finds them: E6.
+    #[must_use]
+    pub fn observe_rider_offers(first: &Verified<RiderOffer>, second: &Verified<RiderOffer>) -> Vec<Evidence> {
+        let mut found = Findings::of(*first.signer());
+        let pair = [AnyVerified::from(first.clone()), AnyVerified::from(second.clone())];
+        found.try_kind(EvidenceKind::E6, &[&pair[0], &pair[1]]);
+        found.evidence
+    }
+
+    /// A SHIFT_CERT: E7.
+    pub fn observe_cert(&mut self, now: Timestamp, cert: &Verified<ShiftCert>) -> Vec<Evidence> {
+        self.expire(now);
+        let new = AnyVerified::from(cert.clone());
+        let mut found = Findings::of(*cert.signer());
+        for other in self.certs.of(cert.signer()) {
+            found.try_kind(EvidenceKind::E7, &[other, &new]);
+        }
+        self.certs.put(now, new, self.kept);
+        found.evidence
+    }
+
+    fn observe_end(&mut self, now: Timestamp, new: AnyVerified) -> Vec<Evidence> {
+        self.expire(now);
+        let mut found = Findings::of(*new.signer());
+        for other in self.ends.of(new.signer()) {
+            found.try_kind(EvidenceKind::E8, &[other, &new]);
+        }
+        for bound in self.accepts.of(new.signer()).chain(self.confirms.of(new.signer())) {
+            found.try_kind(EvidenceKind::E8, &[bound, &new]);
+        }
+        for ack in self.acks.of(new.signer()) {
+            found.try_kind(EvidenceKind::E3, &[ack, &new]);
+        }
+        self.ends.put(now, new, self.kept);
+        found.evidence
+    }
+
+    /// E4c takes the CONFIRM that the ACK names.
+    fn try_boarding(&self, found: &mut Findings, ack: &AnyVerified, accept: &AnyVerified) {
+        let AnyVerified::Ack(named) = ack else { return };
+        let confirm = self.confirms.0.iter().find(|(_, confirm)| confirm.id() == named.body().confirm_id);
+        if let Some((_, confirm)) = confirm {
+            found.try_kind(EvidenceKind::E4c, &[ack, confirm, accept]);
+        }
+    }
+
+    fn keep_head(&mut self, now: Timestamp, offer: &Verified<DriverOffer>) {
+        if self.heads.len() >= HEADS && !self.heads.contains_key(offer.signer()) {
+            let span = self.span;
+            self.heads.retain(|_, (at, _)| *at + span >= now);
+            if self.heads.len() >= HEADS {
+                let oldest = self.heads.iter().min_by_key(|(_, (at, _))| *at).map(|(key, _)| *key);
+                oldest.and_then(|oldest| self.heads.remove(&oldest));
+            }
+        }
+        self.heads.insert(*offer.signer(), (now, offer.clone()));
+    }
+
+    fn expire(&mut self, now: Timestamp) {
+        // From now on rather than back from it: time before the beginning of the protocol
+        // cannot be said.
+        let span = self.span;
+        for shelf in [&mut self.accepts, &mut self.confirms, &mut self.acks, &mut self.ends, &mut self.certs] {
+            while shelf.0.front().is_some_and(|(at, _)| *at + span < now) {
+                shelf.0.pop_front();
+            }
+        }
+    }
+}
+
+/// Statements in the order in which they were seen.
+#[derive(Debug, Clone, Default)]
+struct Shelf(VecDeque<(Timestamp, AnyVerified)>);
+
+impl Shelf {
+    fn of<'s>(&'s self, signer: &'s PublicKey) -> impl Iterator<Item = &'s AnyVerified> {
+        self.0.iter().map(|(_, statement)| statement).filter(move |statement| statement.signer() == signer)
+    }
+
+    fn put(&mut self, now: Timestamp, statement: AnyVerified, most: usize) {
+        if self.0.iter().any(|(_, known)| known.id() == statement.id()) {
+            return;
+        }
+        while self.0.len() >= most.max(1) {
+            self.0.pop_front();
+        }
+        self.0.push_back((now, statement));
+    }
+}
+
+/// Evidence against one key, at most one piece of each kind.
+struct Findings {
+    accused: PublicKey,
+    evidence: Vec<Evidence>,
+}
+
+impl Findings {
+    const fn of(accused: PublicKey) -> Self {
+        Self { accused, evidence: Vec::new() }
+    }
+
+    fn try_kind(&mut self, kind: EvidenceKind, statements: &[&AnyVerified]) {
+        if self.evidence.iter().any(|known| known.kind == kind) {
+            return;
+        }
+        let statements: Vec<AnyVerified> = statements.iter().map(|statement| (*statement).clone()).collect();
+        if !evidence::contradicts(kind, &self.accused, &statements) {
+            return;
+        }
+        let network = statements[0].network();
+        let envelopes = statements.iter().map(|statement| statement.bytes().to_vec()).collect();
+        // Statements too long to fit into one EVIDENCE stay a private matter.
+        self.evidence.extend(evidence::build(kind, self.accused, envelopes, Vec::new(), network));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hailmesh_types::{Amount, Cell, Class, Features, GeoPoint, Hash, Resolution, Seats, StatementId, Tariff};
+    use hailmesh_wire::{
+        AcceptMode, Body, DriverTerms, EndReason, Extensions, FareKind, NetworkId, Outcome, Prev, SigningKey,
+        board_hash, tariff_hash,
+    };
+
+    use super::*;
+
+    fn network() -> NetworkId {
+        NetworkId::of(&"test".parse().unwrap())
+    }
+
+    fn key(n: u8) -> SigningKey {
+        SigningKey::from_bytes(&[n; 32])
+    }
+
+    fn public(n: u8) -> PublicKey {
+        key(n).verifying_key().into()
+    }
+
+    fn at(second: u32) -> Timestamp {
+        Timestamp::from_millis(1_900_000_000_000).unwrap() + Duration::from_secs(second)
+    }
+
+    fn sign<T: Body>(n: u8, body: T) -> Verified<T> {
+        Verified::sign(&key(n), network(), body)
+    }
+
+    fn cell(resolution: u8) -> Cell {
+        let point: GeoPoint = "40.7580,-73.9855".parse().unwrap();
+        Cell::at(point, Resolution::new(resolution).unwrap())
+    }
+
+    fn offer(driver: u8, seq: u64, slot: u64, head: Option<StatementId>) -> Verified<DriverOffer> {
+        sign(
+            driver,
+            DriverOffer {
+                seq,
+                issued: at(0),
+                ttl: Duration::from_secs(120),
+                cell: cell(9),
+                slot,
+                live: Some(DriverTerms {
+                    class: Class::STANDARD,
+                    seats: Seats::new(4).unwrap(),
+                    features: Features::NONE,
+                    tariff: Tariff::default(),
+                    accept_mode: AcceptMode::Auto,
+                }),
+                addrs: Vec::new(),
+                cert_id: None,
+                certs: Vec::new(),
+                pow: None,
+                head,
+                ext: Extensions::NONE,
+            },
+        )
+    }
+
+    fn request(rider: u8, driver: u8, offer: &Verified<DriverOffer>) -> Verified<Request> {
+        sign(
+            rider,
+            Request {
+                to: public(driver),
+                issued: at(1),
+                offer_id: offer.id(),
+                driver_slot: offer.body().slot,
+                rider_slot: 0,
+                attempt: 1,
+                nonce: [rider; 16],
+                pickup_cell: cell(9),
+                drop_cell: Some(cell(7)),
+                dist: 5_000,
+                ride_time: Duration::from_secs(600),
+                party: Seats::ONE,
+                class: Class::STANDARD,
+                features: Features::NONE,
+                max_fare: Amount::from_minor(5_000).unwrap(),
+                ttl: Duration::from_secs(2),
+                counter_id: None,
+                invite_id: None,
+                cert_id: None,
+                certs: Vec::new(),
+                pow: None,
+                ext: Extensions::NONE,
+            },
+        )
+    }
+
+    fn accept(driver: u8, slot: u64, prev: Prev, request: &Verified<Request>) -> Verified<Accept> {
+        sign(
+            driver,
+            Accept {
+                to: *request.signer(),
+                issued: at(2),
+                request_id: request.id(),
+                offer_id: request.body().offer_id,
+                tariff_hash: tariff_hash(&Tariff::default()),
+                lane: 0,
+                slot,
+                prev,
+                fare_kind: FareKind::Fixed,
+                fare: Amount::from_minor(1_000).unwrap(),
+                eta: Duration::from_secs(120),
+                hold: Duration::from_secs(8),
+                pickup_by: at(600),
+                vehicle_commit: Hash::from_bytes([3; 32]),
+                ext: Extensions::NONE,
+            },
+        )
+    }
+
+    fn confirm(rider: u8, accept: &Verified<Accept>, slot: u64, prev: Prev) -> Verified<Confirm> {
+        sign(
+            rider,
+            Confirm {
+                to: *accept.signer(),
+                issued: at(3),
+                accept_id: accept.id(),
+                agreement_id: hailmesh_wire::agreement_id(&accept.body().request_id, &accept.id()),
+                slot,
+                prev,
+                pickup_commit: Hash::from_bytes([1; 32]),
+                drop_commit: Some(Hash::from_bytes([2; 32])),
+                board_hash: board_hash(&[9; 16]),
+                ext: Extensions::NONE,
+            },
+        )
+    }
+
+    fn ack(driver: u8, confirm: &Verified<Confirm>, slot: u64) -> Verified<Ack> {
+        sign(
+            driver,
+            Ack {
+                to: *confirm.signer(),
+                issued: at(4),
+                agreement_id: confirm.body().agreement_id,
+                confirm_id: confirm.id(),
+                lane: 0,
+                slot,
+                ext: Extensions::NONE,
+            },
+        )
+    }
+
+    fn void(driver: u8, accept: &Verified<Accept>, outcome: Outcome) -> Verified<Void> {
+        sign(
+            driver,
+            Void {
+                to: accept.body().to,
+                issued: at(20),
+                accept_id: accept.id(),
+                agreement_id: None,
+                lane: 0,
+                slot: accept.body().slot,
+                outcome,
+                reason: EndReason::User,
+                fee: Amount::ZERO,
+                ref_id: None,
+                board_secret: None,
+                ext: Extensions::NONE,
+            },
+        )
+    }
+
+    fn ended(outcome: Outcome, accept: &Verified<Accept>, proof: Option<Vec<u8>>) -> Prev {
+        Prev { outcome, accept_id: Some(accept.id()), proof }
+    }
+
+    fn kinds(found: &[Evidence]) -> Vec<EvidenceKind> {
+        for one in found {
+            evidence::check(one, network()).expect("what a witness reports is evidence");
+        }
+        found.iter().map(|one| one.kind).collect()
+    }
+
+    #[test]
+    fn an_honest_driver_is_never_accused() {
+        let mut witness = Witness::default();
+        let offers = offer(1, 1, 0, None);
+        let asked = request(2, 1, &offers);
+        let first = accept(1, 0, Prev::FIRST, &asked);
+        let second = accept(1, 1, ended(Outcome::HoldLapsed, &first, None), &request(3, 1, &offers));
+        assert!(witness.observe_offer(at(0), &offers).is_empty());
+        assert!(witness.observe_accept(at(2), &first, Some(&offers), Some(&asked), None).is_empty());
+        assert!(witness.observe_accept(at(2), &first, Some(&offers), Some(&asked), None).is_empty());
+        assert!(witness.observe_void(at(11), &void(1, &first, Outcome::HoldLapsed)).is_empty());
+        assert!(witness.observe_offer(at(12), &offer(1, 2, 1, Some(first.id()))).is_empty());
+        assert!(witness.observe_accept(at(13), &second, None, None, None).is_empty());
+    }
+
+    #[test]
+    fn two_accepts_for_one_slot_are_reported_to_both_victims_if_they_meet() {
+        let mut witness = Witness::default();
+        let offers = offer(1, 1, 0, None);
+        let first = accept(1, 0, Prev::FIRST, &request(2, 1, &offers));
+        let second = accept(1, 0, Prev::FIRST, &request(3, 1, &offers));
+        assert!(witness.observe_accept(at(2), &first, None, None, None).is_empty());
+        let found = witness.observe_accept(at(3), &second, None, None, None);
+        assert_eq!(kinds(&found), [EvidenceKind::E1]);
+    }
+
+    #[test]
+    fn a_public_head_gives_a_double_booking_away() {
+        let mut witness = Witness::default();
+        let offers = offer(1, 1, 0, None);
+        let mine = accept(1, 0, Prev::FIRST, &request(2, 1, &offers));
+        let other = accept(1, 0, Prev::FIRST, &request(3, 1, &offers));
+        witness.observe_accept(at(2), &mine, None, None, None);
+        let found = witness.observe_offer(at(9), &offer(1, 2, 1, Some(other.id())));
+        assert_eq!(kinds(&found), [EvidenceKind::E9]);
+        // Somebody who holds no ACCEPT sees two heads.
+        let mut stranger = Witness::default();
+        assert!(stranger.observe_offer(at(8), &offer(1, 2, 1, Some(other.id()))).is_empty());
+        let found = stranger.observe_offer(at(9), &offer(1, 3, 1, Some(mine.id())));
+        assert_eq!(kinds(&found), [EvidenceKind::E9]);
+    }
+
+    #[test]
+    fn a_denied_ack_and_a_forked_chain_are_reported() {
+        let mut witness = Witness::default();
+        let offers = offer(1, 1, 0, None);
+        let first = accept(1, 0, Prev::FIRST, &request(2, 1, &offers));
+        let agreed = confirm(2, &first, 0, Prev::FIRST);
+        let other = accept(1, 0, Prev::FIRST, &request(3, 1, &offers));
+        let denies = accept(1, 1, ended(Outcome::HoldLapsed, &first, None), &request(4, 1, &offers));
+        let forks = accept(1, 1, ended(Outcome::DriverCancelled, &other, None), &request(5, 1, &offers));
+        assert!(witness.observe_accept(at(2), &first, None, None, None).is_empty());
+        assert!(witness.observe_confirm(at(3), &agreed).is_empty());
+        assert!(witness.observe_ack(at(4), &ack(1, &agreed, 0)).is_empty());
+        assert_eq!(kinds(&witness.observe_accept(at(5), &denies, None, None, None)), [EvidenceKind::E3]);
+        let found = kinds(&witness.observe_accept(at(6), &forks, None, None, None));
+        assert!(found.contains(&EvidenceKind::E4a) && found.contains(&EvidenceKind::E1), "{found:?}");
+        let lapse = witness.observe_void(at(7), &void(1, &first, Outcome::HoldLapsed));
+        assert_eq!(kinds(&lapse), [EvidenceKind::E3]);
+    }
+
+    #[test]
+    fn a_false_boarding_is_reported_with_the_riders_own_confirm() {
+        let mut witness = Witness::default();
+        let offers = offer(1, 1, 0, None);
+        let first = accept(1, 0, Prev::FIRST, &request(2, 1, &offers));
+        let agreed = confirm(2, &first, 0, Prev::FIRST);
+        let boarded = |secret: [u8; 16]| {
+            let prev = ended(Outcome::CompletedUnilateral, &first, Some(secret.to_vec()));
+            accept(1, 1, prev, &request(3, 1, &offers))
+        };
+        witness.observe_confirm(at(3), &agreed);
+        witness.observe_ack(at(4), &ack(1, &agreed, 0));
+        assert!(witness.clone().observe_accept(at(5), &boarded([9; 16]), None, None, None).is_empty());
+        let found = witness.observe_accept(at(5), &boarded([8; 16]), None, None, None);
+        assert_eq!(kinds(&found), [EvidenceKind::E4c]);
+    }
+
+    #[test]
+    fn bait_and_switch_is_reported() {
+        let mut witness = Witness::default();
+        let offers = offer(1, 1, 0, None);
+        let asked = request(2, 1, &offers);
+        let mut body = accept(1, 0, Prev::FIRST, &asked).body().clone();
+        body.fare = Amount::from_minor(4_999).unwrap();
+        let dear = sign(1, body.clone());
+        let found = witness.observe_accept(at(2), &dear, Some(&offers), Some(&asked), None);
+        assert_eq!(kinds(&found), [EvidenceKind::E5b]);
+        body.fare = Amount::from_minor(1_000).unwrap();
+        body.tariff_hash = Hash::from_bytes([0; 32]);
+        let mut other = Witness::default();
+        let found = other.observe_accept(at(2), &sign(1, body), Some(&offers), Some(&asked), None);
+        assert_eq!(kinds(&found), [EvidenceKind::E5a]);
+    }
+
+    #[test]
+    fn contradictory_ends_and_two_confirms_are_reported() {
+        let mut witness = Witness::default();
+        let offers = offer(1, 1, 0, None);
+        let first = accept(1, 0, Prev::FIRST, &request(2, 1, &offers));
+        let other = accept(1, 0, Prev::FIRST, &request(3, 1, &offers));
+        witness.observe_void(at(10), &void(1, &first, Outcome::HoldLapsed));
+        let found = witness.observe_void(at(11), &void(1, &first, Outcome::DriverCancelled));
+        assert_eq!(kinds(&found), [EvidenceKind::E8]);
+        witness.observe_confirm(at(12), &confirm(2, &first, 0, Prev::FIRST));
+        let found = witness.observe_confirm(at(13), &confirm(2, &other, 0, Prev::FIRST));
+        assert_eq!(kinds(&found), [EvidenceKind::E2]);
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_in_number_and_time() {
+        let mut witness = Witness::default();
+        let offers = offer(1, 1, 0, None);
+        let first = accept(1, 0, Prev::FIRST, &request(2, 1, &offers));
+        witness.observe_accept(at(0), &first, None, None, None);
+        let asked = request(3, 9, &offers);
+        let template = accept(9, 0, Prev::FIRST, &asked);
+        for n in 0..100_u64 {
+            let mut body = template.body().clone();
+            body.slot = 2 * n;
+            body.prev = if n == 0 { Prev::FIRST } else { ended(Outcome::HoldLapsed, &template, None) };
+            witness.observe_accept(at(1), &sign(9, body), None, None, None);
+            assert!(witness.accepts.0.len() <= KEPT);
+        }
+        // The oldest went first.
+        let second = accept(1, 0, Prev::FIRST, &request(4, 1, &offers));
+        assert!(witness.observe_accept(at(2), &second, None, None, None).is_empty());
+        let third = accept(1, 0, Prev::FIRST, &request(5, 1, &offers));
+        assert!(witness.observe_accept(at(700), &third, None, None, None).is_empty(), "kept for ten minutes only");
+        assert_eq!(witness.accepts.0.len(), 1);
+    }
+}

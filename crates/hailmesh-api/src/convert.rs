@@ -95,6 +95,7 @@ fn profile(profile: &DriverProfile) -> ProfileJson {
         tariff: Some(tariff(&profile.tariff)),
         accept: Some(profile.accept_mode.name().to_owned()),
         precision: Some(profile.precision.get()),
+        discount: Some(profile.discount),
         vehicle: Some(vehicle(&profile.vehicle)),
     }
 }
@@ -333,6 +334,9 @@ fn market_event(event: &Event) -> (&'static str, Value) {
         ),
         Event::FareDisputed { ride, total } => {
             ("fare_disputed", json!({ "ride_id": ride.to_string(), "total": total.minor() }))
+        }
+        Event::BoardingRefused { ride, reason } => {
+            ("boarding_refused", json!({ "ride_id": ride.to_string(), "reason": reason }))
         }
         Event::OfferPublished { role, seq } => ("offer_published", json!({ "role": role.name(), "seq": seq })),
         Event::OfferWithdrawn { role } => ("offer_withdrawn", json!({ "role": role.name() })),

@@ -139,6 +139,7 @@ pub(crate) fn profile_from_json(
         tariff: Tariff::default(),
         accept_mode: AcceptMode::Auto,
         precision: Resolution::DRIVER,
+        discount: 0,
         vehicle: VehicleCard {
             plate: Text::default(),
             model: Text::default(),
@@ -170,6 +171,12 @@ pub(crate) fn profile_from_json(
         let resolution = Resolution::new(precision).ok().filter(|_| (7..=10).contains(&precision));
         profile.precision = resolution
             .ok_or_else(|| Problem::new(Code::BadValue, format!("precision {precision}: expected 7 to 10")))?;
+    }
+    if let Some(discount) = json.discount {
+        if discount > 1_000 {
+            return Err(Problem::new(Code::BadValue, format!("discount {discount}: expected 0 to 1000")));
+        }
+        profile.discount = discount;
     }
     if let Some(VehicleJson { plate, model, colour }) = &json.vehicle {
         profile.vehicle.plate = text("vehicle.plate", plate)?;

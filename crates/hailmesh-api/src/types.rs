@@ -198,6 +198,9 @@ pub struct ProfileJson {
     pub accept: Option<String>,
     /// H3 resolution of the published position, 7 to 10.
     pub precision: Option<u8>,
+    /// How far below the own fare a rider's limit may lie for a counter-offer at that
+    /// limit, thousandths, 0 to 1000.
+    pub discount: Option<u16>,
     /// What the rider is shown once the ride is firm.
     pub vehicle: Option<VehicleJson>,
 }
@@ -599,7 +602,7 @@ pub struct EventJson {
     pub id: u64,
     /// When.
     pub at: String,
-    /// `ride`, `asked`, `fare_disputed`, `offer_published`, `offer_withdrawn`, `evidence`,
+    /// `ride`, `asked`, `fare_disputed`, `boarding_refused`, `offer_published`, `offer_withdrawn`, `evidence`,
     /// `cloned`, `key_replaced`, `notice`, `peers`, `problem`.
     #[serde(rename = "type")]
     pub kind: String,

@@ -409,11 +409,12 @@ impl Admission {
             return Err(Stop::Stale);
         }
         // 9
-        let sequence = self.authors.sequence(&author, body.seq(), &offer.id());
+        let (sequence, may_speak) = self.authors.look(&author, body.seq(), &offer.id(), withdrawn, now);
+        let is_known = sequence != Sequence::Unheard;
         match sequence {
             Sequence::Same => return Err(Stop::Duplicate),
             Sequence::Old => return Err(Stop::OldSequence),
-            Sequence::New | Sequence::Fork => {}
+            Sequence::Unheard | Sequence::New | Sequence::Fork => {}
         }
         // 10
         let cert_id = body.cert_id();
@@ -431,7 +432,7 @@ impl Admission {
                 return Err(Stop::PeerRate);
             }
         }
-        if !self.authors.may_speak(&author, withdrawn, now) {
+        if !may_speak {
             return Err(Stop::AuthorRate);
         }
         if !self.verification.allows(route.peer(), now) {
@@ -466,36 +467,53 @@ impl Admission {
             return Err(Stop::CertificateUnknown);
         }
         // 16
-        self.authors.charge(&author, withdrawn, now);
         if pooled {
             self.pools.take(&district, now);
         }
         if sequence == Sequence::Fork {
+            self.authors.charge(&author, withdrawn, now);
             news.extend(two_stories(book, &offer));
             return Err(Stop::Equivocation);
         }
         // 17
-        if !self.authors.has_room(&author, now) {
-            return Err(Stop::Full);
-        }
         let (seq, id) = (offer.body().seq(), offer.id());
-        if withdrawn.is_some() {
-            book.remove(offer.signer());
-            news.push(News::Withdrawn(*offer.signer(), O::SIDE));
-        } else if expires > now {
-            let source = match route {
-                Route::Gossip(_, peer) => Some(peer),
-                Route::Direct(_) => None,
-            };
-            let booked = Booked { offer, level, identity, heard: now, source };
+        let room = if is_known || self.authors.has_room(now) {
+            self.settle(book, now, route, Booked { offer, level, identity, heard: now, source: None }, news)
+        } else {
+            Err(Stop::Full)
+        };
+        if room.is_err() {
+            self.authors.charge(&author, withdrawn, now);
+            return room;
+        }
+        // 18, with the charge of 16
+        self.authors.record(&author, seq, &id, expires, withdrawn, now);
+        Ok(())
+    }
+
+    /// Steps 17 and 18 of the book: an offer goes in, a withdrawal takes one out, and one
+    /// that ended within the tolerance of clocks changes nothing.
+    fn settle<O: Newsworthy>(
+        &self,
+        book: &mut OfferBook,
+        now: Timestamp,
+        route: Route,
+        mut booked: Booked<O>,
+        news: &mut Vec<News>,
+    ) -> Result<(), Stop> {
+        if !booked.offer.body().is_live() {
+            book.remove(booked.key());
+            news.push(News::Withdrawn(*booked.key(), O::SIDE));
+        } else if booked.expires() > now {
+            if let Route::Gossip(_, peer) = route {
+                booked.source = Some(peer);
+            }
             let booked = book.put(now, booked, self.credentials_matter()).map_err(|full| match full {
                 Full::Share => Stop::Share,
                 Full::Cell | Full::Book => Stop::Full,
             })?;
             news.push(O::news(booked));
         }
-        // 18
-        self.authors.record(&author, seq, &id, expires, withdrawn, now);
         Ok(())
     }
 

@@ -411,34 +411,50 @@ impl OfferBook {
         credentials_matter: bool,
     ) -> Result<Arc<Booked<O>>, Full> {
         let rank = booked.rank();
-        let district = booked.offer.body().cell().parent(Resolution::TOPIC);
+        let place = booked.offer.body().cell().parent(Resolution::TOPIC);
         self.expire(now);
-        let victims = self.room_for(&rank, district, credentials_matter)?;
+        let victims = self.room_for(&rank, place, credentials_matter)?;
         for victim in victims.into_iter().flatten() {
             self.evicted += 1;
             self.take_ranked(&victim);
         }
-        self.remove(booked.key());
         let booked = Arc::new(booked);
-        self.expiries.insert((rank.expires, rank.side, rank.author));
-        let district = self.districts.entry(district).or_default();
-        district.uncredentialed += usize::from(!rank.level.is_credentialed());
-        district.ranks.insert(rank);
         let shelf = O::shelf_mut(self);
         shelf.last_heard = shelf.last_heard.max(Some(booked.heard));
+        let before = shelf.by_author.insert(rank.author, Arc::clone(&booked));
+        if let Some(before) = &before
+            && before.offer.body().cell() != booked.offer.body().cell()
+        {
+            shelf.index.remove(before.offer.body().cell(), &rank.author);
+        }
         shelf.index.insert(booked.offer.body().cell(), Arc::clone(&booked));
-        shelf.by_author.insert(rank.author, Arc::clone(&booked));
+        match before {
+            Some(before) => self.unlist(&before),
+            // An author is on one side only.
+            None => match O::SIDE {
+                Side::Drivers => drop(self.take::<RiderOffer>(&rank.author)),
+                Side::Riders => drop(self.take::<DriverOffer>(&rank.author)),
+            },
+        }
+        self.expiries.insert((rank.expires, rank.side, rank.author));
+        let district = self.districts.entry(place).or_default();
+        district.uncredentialed += usize::from(!rank.level.is_credentialed());
+        district.ranks.insert(rank);
         Ok(booked)
     }
 
     /// Whom a newcomer would replace: nobody, one in its district, one anywhere.
     fn room_for(&self, rank: &Rank, place: Cell, credentials_matter: bool) -> Result<[Option<Rank>; 2], Full> {
-        let own = self.ranks_of(&rank.author);
-        let owns = |district: Cell| own.iter().flatten().filter(|(_, at)| *at == district).count();
         let empty = District::default();
         let district = self.districts.get(&place).unwrap_or(&empty);
-        let here = district.ranks.len() - owns(place);
-        if credentials_matter && !rank.level.is_credentialed() {
+        let judges_strangers = credentials_matter && !rank.level.is_credentialed();
+        let is_full = district.ranks.len() >= self.offers_per_cell || self.len() >= self.offers;
+        if !judges_strangers && !is_full {
+            return Ok([None, None]);
+        }
+        let own = self.ranks_of(&rank.author);
+        let here = district.ranks.len() - own.iter().flatten().filter(|(_, at)| *at == place).count();
+        if judges_strangers {
             let counted = |(own, at): &&(Rank, Cell)| *at == place && !own.level.is_credentialed();
             let uncredentialed = district.uncredentialed - own.iter().flatten().filter(counted).count();
             let share = (here + 1) * self.uncredentialed_percent / 100;
@@ -485,6 +501,12 @@ impl OfferBook {
         let shelf = O::shelf_mut(self);
         let booked = shelf.by_author.remove(author)?;
         shelf.index.remove(booked.offer.body().cell(), author);
+        self.unlist(&booked);
+        Some(booked)
+    }
+
+    /// Takes an offer out of the tables that order offers.
+    fn unlist<O: Offer>(&mut self, booked: &Booked<O>) {
         let rank = booked.rank();
         self.expiries.remove(&(rank.expires, rank.side, rank.author));
         let place = booked.offer.body().cell().parent(Resolution::TOPIC);
@@ -495,7 +517,6 @@ impl OfferBook {
                 self.districts.remove(&place);
             }
         }
-        Some(booked)
     }
 }
 

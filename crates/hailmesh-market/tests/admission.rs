@@ -319,10 +319,24 @@ fn evidence_cases() -> Vec<(Stop, Case)> {
 }
 
 /// What a node knows, apart from counters and the buckets of peers.
-fn knowledge(node: &Node) -> (usize, usize, usize, usize, Vec<(PublicKey, u64, Level)>) {
-    let offers = node.book.drivers().map(|booked| (*booked.key(), booked.offer.body().seq, booked.level)).collect();
-    let admission = &node.admission;
-    (admission.authors(), admission.bans(), admission.certificates().len(), node.book.len(), offers)
+#[derive(Debug, Default, PartialEq)]
+struct Knowledge {
+    authors: usize,
+    bans: usize,
+    certificates: usize,
+    booked: usize,
+    drivers: Vec<(PublicKey, u64, Level)>,
+}
+
+fn knowledge(node: &Node) -> Knowledge {
+    let drivers = node.book.drivers();
+    Knowledge {
+        authors: node.admission.authors(),
+        bans: node.admission.bans(),
+        certificates: node.admission.certificates().len(),
+        booked: node.book.len(),
+        drivers: drivers.map(|booked| (*booked.key(), booked.offer.body().seq, booked.level)).collect(),
+    }
 }
 
 #[test]
@@ -375,7 +389,7 @@ fn forgeries_cost_their_victim_nothing() {
         let stop = node.hear_on(&offers(), source, &flip(bytes, last)).stop;
         assert_eq!(stop, Stop::Signature);
     }
-    assert_eq!(knowledge(&node), (0, 0, 0, 0, vec![]));
+    assert_eq!(knowledge(&node), Knowledge::default());
     for seq in 1..=3 {
         let bytes = sign(&key(1), driver_offer(seq, start(), home()));
         assert_eq!(node.hear_on(&offers(), peer(201), &bytes).stop, Stop::None, "seq {seq}");

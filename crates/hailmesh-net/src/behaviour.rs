@@ -9,12 +9,14 @@ use libp2p::core::transport::timeout::TransportTimeout;
 use libp2p::core::transport::{Boxed, MemoryTransport, OrTransport};
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
+use libp2p::metrics::BandwidthTransport;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::{self, NetworkBehaviour, Swarm};
 use libp2p::{
     PeerId, Transport, connection_limits, dns, identify, mdns, memory_connection_limits, noise, ping, quic,
     tcp, yamux,
 };
+use prometheus_client::registry::Registry;
 
 use crate::config::Config;
 use crate::exchange::{self, Exchange};
@@ -55,6 +57,7 @@ pub(crate) fn swarm(
     config: &Config,
     keypair: &Keypair,
     metrics: &Metrics,
+    registry: Option<&mut Registry>,
 ) -> Result<Swarm<Behaviour>, String> {
     let local = keypair.public().to_peer_id();
     let limits = &config.limits;
@@ -82,7 +85,7 @@ pub(crate) fn swarm(
         // An exchange costs one round trip instead of two: the request travels with the
         // proposal of its protocol.
         .with_substream_upgrade_protocol_override(Version::V1Lazy);
-    let transport = transport(keypair)?;
+    let transport = transport(keypair, registry)?;
     Ok(Swarm::new(transport, behaviour, local, swarm_config))
 }
 
@@ -99,8 +102,12 @@ fn mdns_behaviour(config: &Config, local: PeerId) -> Option<mdns::tokio::Behavio
     }
 }
 
-/// QUIC, TCP with noise and yamux, and the same inside the process; names resolved.
-fn transport(keypair: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, String> {
+/// QUIC, TCP with noise and yamux, and the same inside the process; names resolved, bytes
+/// counted.
+fn transport(
+    keypair: &Keypair,
+    registry: Option<&mut Registry>,
+) -> Result<Boxed<(PeerId, StreamMuxerBox)>, String> {
     let noise = noise::Config::new(keypair).map_err(|error| error.to_string())?;
     let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
         .upgrade(Version::V1Lazy)
@@ -118,6 +125,12 @@ fn transport(keypair: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, Strin
         .map(|either, _| either.into_inner())
         .map_err(|either| io::Error::other(either.to_string()))
         .boxed();
+    let direct = match registry {
+        Some(registry) => BandwidthTransport::new(direct, registry)
+            .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
+            .boxed(),
+        None => direct,
+    };
     with_names(direct)
 }
 

@@ -177,8 +177,9 @@ pub enum Event {
         /// What.
         outcome: PublishOutcome,
     },
-    /// A peer joined a topic that this node is subscribed to. Gossip has no history:
-    /// whoever wants to be seen by the newcomer publishes again.
+    /// A peer joined a topic of this network, whether this node has or not; once per
+    /// peer and topic while it is connected, and at most 64 topics a peer. Gossip has no
+    /// history: whoever wants to be seen by the newcomer publishes again.
     Subscribed {
         /// Who.
         peer: PeerKey,

@@ -123,8 +123,9 @@ impl Service {
         let mut copy = *secret;
         let keypair =
             Keypair::ed25519_from_bytes(&mut copy).map_err(|error| Error::Build(error.to_string()))?;
-        let metrics = Metrics::new(registry);
-        let swarm = behaviour::swarm(&config, &keypair, &metrics).map_err(Error::Build)?;
+        let mut registry = registry;
+        let metrics = Metrics::new(registry.as_deref_mut());
+        let swarm = behaviour::swarm(&config, &keypair, &metrics, registry).map_err(Error::Build)?;
         let local_peer = *swarm.local_peer_id();
         let local =
             peer_key(&local_peer).ok_or_else(|| Error::Build("not an Ed25519 identity".to_owned()))?;

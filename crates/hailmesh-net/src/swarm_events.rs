@@ -201,9 +201,7 @@ impl Running {
             gossipsub::Event::Subscribed { peer_id, topic } => {
                 if let (Some(peer), Some(topic)) = (peer_key(&peer_id), gossip::parse(&topic)) {
                     self.publish_unsent(&topic, now);
-                    if self.topics.contains_key(&topic) {
-                        self.emit(Event::Subscribed { peer, topic });
-                    }
+                    self.emit(Event::Subscribed { peer, topic });
                 }
             }
             gossipsub::Event::SlowPeer { peer_id, failed_messages } => {

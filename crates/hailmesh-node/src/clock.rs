@@ -19,6 +19,8 @@ pub struct Clock {
     started: Instant,
     anchor: Instant,
     anchor_ms: i64,
+    #[cfg(test)]
+    pub(crate) faults: std::sync::Arc<crate::journal::Faults>,
 }
 
 /// The wall clock and the timers had come apart.
@@ -33,7 +35,13 @@ impl Clock {
     #[must_use]
     pub fn start() -> Self {
         let now = Instant::now();
-        Self { started: now, anchor: now, anchor_ms: wall_ms() }
+        Self {
+            started: now,
+            anchor: now,
+            anchor_ms: wall_ms(),
+            #[cfg(test)]
+            faults: std::sync::Arc::default(),
+        }
     }
 
     /// The time. Never steps back except by [`Clock::check`]. A wall clock outside the
@@ -59,7 +67,10 @@ impl Clock {
 
     /// Compares with the wall clock and follows it when they have come apart.
     pub fn check(&mut self) -> Option<Jump> {
-        self.follow(Instant::now(), wall_ms())
+        let wall_ms = wall_ms();
+        #[cfg(test)]
+        let wall_ms = wall_ms + self.faults.clock_ms.load(std::sync::atomic::Ordering::SeqCst);
+        self.follow(Instant::now(), wall_ms)
     }
 
     fn follow(&mut self, now: Instant, wall_ms: i64) -> Option<Jump> {

@@ -32,6 +32,7 @@ use crate::queue::Queue;
 use crate::start_mark::Mark;
 use crate::status::{Problem, Seen};
 use crate::translate;
+use crate::work::Found;
 
 use halting::Halt;
 pub(crate) use network::{Current, Link};
@@ -97,6 +98,8 @@ pub(crate) struct Engine {
     pub(crate) mark: Option<Mark>,
     pub(crate) commits: mpsc::Sender<Vec<Vec<hailmesh_market::Record>>>,
     pub(crate) acks: mpsc::Receiver<Ack>,
+    pub(crate) work: mpsc::UnboundedSender<hailmesh_market::WorkOrder>,
+    pub(crate) work_done: mpsc::Receiver<Found>,
     pub(crate) queue: Queue<Effect>,
     pub(crate) link: Link,
     /// Peers connected, and where from.
@@ -147,6 +150,7 @@ impl Engine {
                         None => {}
                     }
                 }
+                Some((order, pow)) = self.work_done.recv() => self.input(Input::Work { order, pow }).await,
                 () = sleep_until(timeout) => self.input(Input::Timeout).await,
                 count = self.link.events(&mut events, EVENTS_PER_TURN) => {
                     if count == 0 {
@@ -293,6 +297,11 @@ impl Engine {
             }
             Output::Score { peer, score } => {
                 self.link.send(net::Command::SetScore { peer, score: f64::from(score) }).await;
+            }
+            Output::Work(order) => {
+                if self.work.send(order).is_err() {
+                    tracing::warn!("nobody does the proofs of work any more");
+                }
             }
             Output::Notify(event) => self.notify(event),
             // Drained before they get here.
@@ -459,3 +468,6 @@ async fn write_peers(journal: Journal, good: Vec<(PeerKey, net::Multiaddr)>) {
         tracing::warn!(%error, "peers were not remembered");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -40,7 +40,7 @@ mod tests {
 
     #[test]
     fn round_trip() {
-        let peer = PeerId::random();
+        let peer = hailmesh_net::peer_id(&hailmesh_types::PeerKey::from_bytes([7; 32]));
         let addresses: Vec<Multiaddr> =
             ["/ip4/192.0.2.7/udp/4001/quic-v1", "/ip4/192.0.2.7/tcp/4001"].map(|a| a.parse().unwrap()).into();
         let line = line(&addresses, &peer).unwrap();

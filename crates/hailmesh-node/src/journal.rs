@@ -14,7 +14,17 @@ use crate::start_mark::Mark;
 pub(crate) struct Journal {
     store: Store,
     #[cfg(test)]
-    pub(crate) faulty: std::sync::Arc<std::sync::atomic::AtomicBool>,
+    pub(crate) faults: std::sync::Arc<Faults>,
+}
+
+/// What a test can make go wrong.
+#[cfg(test)]
+#[derive(Debug, Default)]
+pub(crate) struct Faults {
+    /// Whether the store fails.
+    pub(crate) store: std::sync::atomic::AtomicBool,
+    /// How far the wall clock has been set, milliseconds.
+    pub(crate) clock_ms: std::sync::atomic::AtomicI64,
 }
 
 /// What became of a commit.
@@ -29,7 +39,7 @@ impl Journal {
         Self {
             store,
             #[cfg(test)]
-            faulty: std::sync::Arc::default(),
+            faults: std::sync::Arc::default(),
         }
     }
 
@@ -40,7 +50,7 @@ impl Journal {
 
     fn fault(&self) -> Result<(), Error> {
         #[cfg(test)]
-        if self.faulty.load(std::sync::atomic::Ordering::SeqCst) {
+        if self.faults.store.load(std::sync::atomic::Ordering::SeqCst) {
             let detail = "a fault that the test asked for".to_owned();
             return Err(Error::Unavailable { what: "the journal".to_owned(), detail });
         }

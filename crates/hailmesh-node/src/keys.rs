@@ -156,6 +156,9 @@ impl IdentityKey {
     /// [`KeyFileError::Exists`] when the home has a key, otherwise what is wrong with
     /// `exported`.
     pub fn import(home: &Home, exported: &[u8], passphrase: Option<SecretString>) -> Result<Self, KeyFileError> {
+        if home.key().exists() {
+            return Err(KeyFileError::Exists { path: home.key() });
+        }
         let key = Self::open(exported, passphrase.clone(), Path::new("(import)"))?;
         key.save(home, passphrase)?;
         Ok(key)

@@ -44,6 +44,7 @@ mod start;
 mod start_mark;
 pub mod status;
 mod translate;
+mod work;
 
 pub use error::{NodeError, StartError};
 pub use events::{EVENTS_KEPT, EventItem, EventStream, NodeEvent, Numbered};

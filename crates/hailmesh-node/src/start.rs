@@ -25,6 +25,7 @@ use crate::metrics::Metrics;
 use crate::queue::Queue;
 use crate::start_mark::{self, Mark};
 use crate::status::Seen;
+use crate::work::spawn_worker;
 
 /// Requests that wait for the loop.
 const REQUESTS: usize = 256;
@@ -118,6 +119,8 @@ async fn open(
     registry: &mut Registry,
 ) -> Result<Opened, StartError> {
     let clock = Clock::start();
+    #[cfg(test)]
+    let clock = Clock { faults: Arc::clone(&journal.faults), ..clock };
     let marks = Marks::compare(home, journal.store()).await?;
     let lost = marks.as_ref().is_some_and(|marks| marks.lost);
     if lost {
@@ -133,6 +136,7 @@ async fn open(
             .map_err(StartError::Recover)?;
     let seed = market.transport_seed().map_or(own_seed, |seed| Zeroizing::new(seed.0));
     let (commits, acks) = spawn_writer(journal.clone());
+    let (work, work_done) = spawn_worker();
     let (requests, inbox) = mpsc::channel(REQUESTS);
     let log = EventLog::new();
     let closed = watch::Sender::new(false);
@@ -168,6 +172,8 @@ async fn open(
         mark: marks.map(|marks| marks.mark),
         commits,
         acks,
+        work,
+        work_done,
         queue,
         link,
         peers: std::collections::BTreeMap::new(),

@@ -7,15 +7,20 @@ use futures::StreamExt as _;
 use hailmesh_api::types::{EventJson, LaggedJson, NodeJson};
 use hailmesh_api::{Code, Problem, Token};
 use hailmesh_market::RideId;
+use hailmesh_node::home::Home;
 use reqwest::header;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::exit::{Exit, Failure};
 use crate::homes::Homes;
+use crate::output::Output;
 
 /// How long an answer may take that does not wait for something on purpose.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How the failure begins when a home says that a node runs and it does not answer.
+const STALE: &str = "the node";
 
 /// The file `api.json` of a home.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,12 +47,34 @@ pub struct Client {
 /// Which of several nodes a command means.
 #[derive(Debug, Clone, Copy)]
 pub enum Pick {
-    /// Any; several are one too many.
-    Any,
-    /// A rider before all others.
+    /// A rider before all others; for commands that change nothing, and those of riders.
     Rider,
     /// The one that knows this ride.
     Ride(RideId),
+    /// Several are one too many.
+    Only,
+}
+
+/// Every node that runs in these homes, riders first.
+///
+/// # Errors
+/// Code 3 when none runs, 5 when one refuses the token.
+pub async fn running(homes: &Homes) -> Result<Vec<(Client, NodeJson)>, Failure> {
+    let candidates = homes.candidates();
+    let mut running = Vec::new();
+    let mut refused = None;
+    for home in &candidates {
+        match Client::open(home).await {
+            Ok(found) => running.push(found),
+            Err(failure) if homes.is_named() => return Err(failure),
+            Err(failure) if failure.exit == Exit::Unreachable && !failure.message.starts_with(STALE) => {}
+            Err(failure) => refused = Some(failure),
+        }
+    }
+    if running.is_empty() {
+        return Err(refused.unwrap_or_else(|| nothing_runs(&candidates)));
+    }
+    Ok(running)
 }
 
 /// Finds the node that `pick` means.
@@ -55,44 +82,36 @@ pub enum Pick {
 /// # Errors
 /// Code 3 when none runs, 5 when it refuses the token, 2 when several run and the command
 /// does not say which.
-pub async fn find(homes: &Homes, pick: Pick) -> Result<Client, Failure> {
-    let candidates = homes.candidates();
-    let mut running = Vec::new();
-    let mut refused = None;
-    for home in &candidates {
-        match Client::open(home).await {
-            Ok(found) => running.push(found),
-            Err(failure) if failure.exit == Exit::Unreachable && !homes.is_named() => {}
-            Err(failure) if homes.is_named() => return Err(failure),
-            Err(failure) => refused = Some(failure),
+pub async fn find(homes: &Homes, pick: Pick, out: Output) -> Result<Client, Failure> {
+    let mut running = running(homes).await?;
+    if let Pick::Ride(ride) = pick
+        && !homes.is_named()
+    {
+        for (client, _) in &running {
+            if client.knows(ride).await? {
+                return Ok(client.clone());
+            }
         }
-    }
-    if running.is_empty() {
-        return Err(refused.unwrap_or_else(|| nothing_runs(&candidates)));
+        let places: Vec<&str> = running.iter().map(|(_, node)| node.role.as_str()).collect();
+        return Err(Failure::failed(format!("no ride {ride} on the nodes that run here ({})", places.join(", ")))
+            .hint("start the node it is on, or name its home with --home"));
     }
     if running.len() > 1 {
-        match pick {
-            Pick::Rider => {
-                if let Some(position) = running.iter().position(|(_, node)| node.role == "rider") {
-                    return Ok(running.swap_remove(position).0);
-                }
-            }
-            Pick::Ride(ride) => {
-                for (client, _) in &running {
-                    if client.knows(ride).await? {
-                        return Ok(client.clone());
-                    }
-                }
-                return Err(Failure::failed(format!("no ride {ride} on any node that runs here"))
-                    .hint("`hailmesh --home DIR ride list` shows the rides of one node"));
-            }
-            Pick::Any => {}
+        let list: Vec<String> = running
+            .iter()
+            .map(|(client, node)| format!("--home {} ({})", client.home.display(), node.role))
+            .collect();
+        if !matches!(pick, Pick::Rider) {
+            return Err(Failure::usage(format!("{} nodes run here: say which with {}", list.len(), list.join(" or "))));
         }
-        let list: Vec<String> =
-            running.iter().map(|(client, node)| format!("--home {} ({})", client.home.display(), node.role)).collect();
-        return Err(Failure::usage(format!("{} nodes run here: say which with {}", running.len(), list.join(" or "))));
+        out.remark(format!("{} nodes run here, this is the {}; others: {}", list.len(), running[0].1.role, list[1..].join(", ")));
     }
     Ok(running.swap_remove(0).0)
+}
+
+/// Whether a process holds this home.
+fn is_locked(home: &Path) -> bool {
+    Home::open(home).and_then(|home| home.running()).is_ok_and(|pid| pid.is_some())
 }
 
 fn nothing_runs(candidates: &[PathBuf]) -> Failure {
@@ -108,11 +127,13 @@ impl Client {
     /// Code 3 when none runs there, 5 when it refuses the token.
     pub async fn open(home: &Path) -> Result<(Self, NodeJson), Failure> {
         let client = Self::from_home(home)?;
-        let node: NodeJson = client.get("/v1/node").await?;
-        if node.peer_id == client.file.peer_id {
-            Ok((client, node))
-        } else {
-            Err(client.gone("another program has taken its port"))
+        match client.get("/v1/node").await {
+            Ok(node) => Ok((client, node)),
+            // The file is of a node that was killed, and another program has its port now.
+            Err(failure) if failure.exit == Exit::Unauthorised && !is_locked(home) => {
+                Err(client.gone("another program has taken its port"))
+            }
+            Err(failure) => Err(failure),
         }
     }
 
@@ -153,10 +174,8 @@ impl Client {
     }
 
     fn gone(&self, why: &str) -> Failure {
-        Failure::new(
-            Exit::Unreachable,
-            format!("the node of {} (process {}) does not answer: {why}", self.home.display(), self.file.pid),
-        )
+        let (home, pid) = (self.home.display(), self.file.pid);
+        Failure::new(Exit::Unreachable, format!("{STALE} of {home} (process {pid}) does not answer: {why}"))
         .hint("it may have been killed: start it again, what was going on goes on")
     }
 

@@ -4,8 +4,11 @@ use axum::Json;
 use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use hailmesh_node::market::{Command, RideId};
+use hailmesh_node::market::{Command, Event, RideId, RideView};
+use hailmesh_node::wire::RideState;
+use hailmesh_node::{EventItem, NodeEvent};
 use hailmesh_types::Duration;
+use tokio::time::timeout;
 
 use crate::app::App;
 use crate::auth::Scope;
@@ -15,6 +18,9 @@ use crate::guard::Caller;
 use crate::intake::{completion_from_json, fare, rating_text};
 use crate::problem::{Code, Problem};
 use crate::types::{BoardJson, CompleteJson, CounterJson, EnRouteJson, RateJson, ReceiptJson, RideJson, RidesJson};
+
+/// How long an action waits for what the other side's node answers by itself.
+const ANSWER: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// All rides this node remembers, newest first.
 #[utoipa::path(get, path = "/v1/rides", tag = "rides", responses((status = 200, body = RidesJson)))]
@@ -83,7 +89,9 @@ pub(crate) async fn accept(
     Extension(Caller(scope)): Extension<Caller>,
     RidePath(ride): RidePath,
 ) -> Result<Json<RideJson>, Problem> {
-    act(&app, scope, ride, Command::Accept(ride)).await
+    // The other side's answer is part of it, when it comes soon.
+    let undecided = [RideState::Requested, RideState::Held, RideState::Committed];
+    act_until(&app, scope, ride, Command::Accept(ride), |view| !undecided.contains(&view.state)).await
 }
 
 /// Does not agree.
@@ -164,7 +172,26 @@ pub(crate) async fn board(
     RidePath(ride): RidePath,
     Body(body, _): Body<BoardJson>,
 ) -> Result<Json<RideJson>, Problem> {
-    act(&app, scope, ride, Command::Board(ride, body.code)).await
+    // The rider's node compares the code: its answer comes as an event.
+    let mut events = app.node.events(Some(app.node.last_event_id()));
+    app.node.command(Command::Board(ride, body.code)).await?;
+    let answered = async {
+        while let Some(item) = events.next().await {
+            let EventItem::Numbered(numbered) = item else { continue };
+            match numbered.event {
+                NodeEvent::Market(Event::BoardingRefused { ride: of, reason }) if of == ride => {
+                    return Err(Problem::new(Code::Boarding, reason));
+                }
+                NodeEvent::Market(Event::Ride { ride: of, .. }) if of == ride => return Ok(()),
+                _ => {}
+            }
+        }
+        Ok(())
+    };
+    if let Ok(refused) = timeout(ANSWER, answered).await {
+        refused?;
+    }
+    answer(&app, scope, ride).await
 }
 
 /// The ride is over.
@@ -176,7 +203,9 @@ pub(crate) async fn complete(
     RidePath(ride): RidePath,
     Body(body, _): Body<CompleteJson>,
 ) -> Result<Json<RideJson>, Problem> {
-    act(&app, scope, ride, Command::Complete(ride, completion_from_json(&body)?)).await
+    let command = Command::Complete(ride, completion_from_json(&body)?);
+    // The rider's node co-signs by itself when the figures are right (P9.4).
+    act_until(&app, scope, ride, command, |view| view.state != RideState::InProgress).await
 }
 
 /// The other side did not come.
@@ -205,6 +234,19 @@ pub(crate) async fn rate(
 
 async fn act(app: &App, scope: Scope, ride: RideId, command: Command) -> Result<Json<RideJson>, Problem> {
     app.node.command(command).await?;
+    answer(app, scope, ride).await
+}
+
+/// As [`act`], and waits a moment for what the other side's node does about it.
+async fn act_until(
+    app: &App,
+    scope: Scope,
+    ride: RideId,
+    command: Command,
+    wanted: impl Fn(&RideView) -> bool,
+) -> Result<Json<RideJson>, Problem> {
+    app.node.command(command).await?;
+    app.node.wait_ride(ride, wanted, ANSWER).await?;
     answer(app, scope, ride).await
 }
 

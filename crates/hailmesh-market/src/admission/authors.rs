@@ -1,5 +1,6 @@
 //! The sequence table: what an author last said, and how much it may say.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use hailmesh_types::{Duration, StatementId, Timestamp};
@@ -16,7 +17,9 @@ const SWEEP_PERIOD: Duration = Duration::from_secs(60);
 /// How an offer relates to the last one of its author.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sequence {
-    /// Higher, or the first.
+    /// There is none.
+    Unheard,
+    /// Higher.
     New,
     /// The last one itself.
     Same,
@@ -63,36 +66,36 @@ impl Authors {
         self.by_key.contains_key(author)
     }
 
-    pub(super) fn sequence(&self, author: &Author, seq: u64, id: &StatementId) -> Sequence {
-        match self.by_key.get(author) {
-            Some(entry) if seq < entry.seq => Sequence::Old,
-            Some(entry) if seq > entry.seq => Sequence::New,
-            Some(entry) if entry.id == first_bytes(id) => Sequence::Same,
-            Some(_) => Sequence::Fork,
-            None => Sequence::New,
-        }
+    /// How an offer relates to the last one of its author, and whether the author may
+    /// say something now: one withdrawal per slot is free (P20). Changes nothing.
+    pub(super) fn look(
+        &self,
+        author: &Author,
+        seq: u64,
+        id: &StatementId,
+        withdrawn: Option<u64>,
+        now: Timestamp,
+    ) -> (Sequence, bool) {
+        let Some(entry) = self.by_key.get(author) else { return (Sequence::Unheard, true) };
+        let sequence = match seq.cmp(&entry.seq) {
+            Ordering::Less => Sequence::Old,
+            Ordering::Greater => Sequence::New,
+            Ordering::Equal if entry.id == first_bytes(id) => Sequence::Same,
+            Ordering::Equal => Sequence::Fork,
+        };
+        let is_free = withdrawn.is_some_and(|slot| entry.freed != slot.saturating_add(1));
+        (sequence, is_free || entry.bucket.has_token(self.rate, now))
     }
 
-    /// Whether the author may say something now. One withdrawal per slot is free
-    /// (P20); changes nothing.
-    pub(super) fn may_speak(&self, author: &Author, withdrawn: Option<u64>, now: Timestamp) -> bool {
-        let Some(entry) = self.by_key.get(author) else { return true };
-        withdrawn.is_some_and(|slot| entry.freed != slot.saturating_add(1)) || entry.bucket.has_token(self.rate, now)
-    }
-
-    /// Charges what [`Authors::may_speak`] allowed. An author that is not here yet is
-    /// charged by [`Authors::record`].
+    /// Charges an author for something that was not admitted after all.
     pub(super) fn charge(&mut self, author: &Author, withdrawn: Option<u64>, now: Timestamp) {
         if let Some(entry) = self.by_key.get_mut(author) {
             entry.charge(withdrawn, self.rate, now);
         }
     }
 
-    /// Whether there is room for this author, after forgetting those that are over.
-    pub(super) fn has_room(&mut self, author: &Author, now: Timestamp) -> bool {
-        if self.by_key.contains_key(author) {
-            return true;
-        }
+    /// Whether one more author would find room, after forgetting those that are over.
+    pub(super) fn has_room(&mut self, now: Timestamp) -> bool {
         if self.by_key.len() >= self.sweep_len.min(self.limit) || now >= self.sweep_at {
             self.by_key.retain(|_, entry| entry.keep_until > now);
             self.sweep_len = (2 * self.by_key.len()).max(SWEEP_MIN);
@@ -101,7 +104,7 @@ impl Authors {
         self.by_key.len() < self.limit
     }
 
-    /// Remembers an admitted offer.
+    /// Remembers an admitted offer and charges its author.
     pub(super) fn record(
         &mut self,
         author: &Author,
@@ -112,13 +115,12 @@ impl Authors {
         now: Timestamp,
     ) {
         let (id, keep_until) = (first_bytes(id), expires + self.grace);
-        if let Some(entry) = self.by_key.get_mut(author) {
-            *entry = Entry { seq, id, keep_until: keep_until.max(entry.keep_until), ..*entry };
-        } else {
-            let mut entry = Entry { seq, id, keep_until, bucket: Bucket::default(), freed: 0 };
-            entry.charge(withdrawn, self.rate, now);
-            self.by_key.insert(*author, entry);
-        }
+        let fresh = Entry { seq, id, keep_until, bucket: Bucket::default(), freed: 0 };
+        let entry = self.by_key.entry(*author).or_insert(fresh);
+        entry.seq = seq;
+        entry.id = id;
+        entry.keep_until = entry.keep_until.max(keep_until);
+        entry.charge(withdrawn, self.rate, now);
     }
 }
 

@@ -155,13 +155,16 @@ impl Marketplace {
 
     /// Somebody has just begun to listen: gossip has no history, so an offer that is
     /// out is refreshed as far as its rate allows.
-    pub(super) fn refresh_for_listener(&mut self, now: Timestamp) {
-        let live = match (&self.driver, &self.rider) {
-            (Some(driver), _) => driver.live,
-            (_, Some(rider)) => rider.search.as_ref().is_some_and(|search| search.offer.is_some()),
-            _ => false,
+    pub(super) fn refresh_for_listener(&mut self, now: Timestamp, topic: Cell) {
+        let out = match (&self.driver, &self.rider) {
+            (Some(driver), _) if driver.live => driver.offers.back().map(|offer| offer.body().cell),
+            (None, Some(rider)) => {
+                let search = rider.search.as_ref();
+                search.and_then(|search| search.offer.as_ref()).map(|offer| offer.body().cell)
+            }
+            _ => None,
         };
-        if live {
+        if out.is_some_and(|cell| cell.parent(Resolution::TOPIC) == topic) {
             let delay = self.jitter(Duration::from_millis(200));
             self.timers.set_by(Timer::Publish, now + delay);
         }

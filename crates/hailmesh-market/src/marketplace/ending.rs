@@ -219,9 +219,10 @@ impl Marketplace {
         self.outbox.done_where(&slot, |kind| kind != Kind::NoShow);
         let mut records = Vec::new();
         records.extend(self.deals.get_mut(&slot).and_then(|deal| deal.note_bytes(kind, id, true, &bytes)));
-        if !answered {
-            records.extend(self.queue(slot, kind, id, &bytes, now));
-        }
+        // Also when it goes as an answer: one that is lost with this process could not be
+        // asked for again, since a rider that comes back has another transport identity.
+        let due = if answered { now + self.config.timers.outbox } else { now };
+        records.extend(self.queue(slot, kind, id, &bytes, due));
         records.push(self.close_deal(now, slot, outcome, None));
         records
     }

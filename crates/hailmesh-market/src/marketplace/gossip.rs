@@ -80,8 +80,8 @@ impl Marketplace {
         if self.role.is_none() {
             return self.follow_listener(topic);
         }
-        if let Subject::Offers(_) = topic.subject() {
-            self.refresh_for_listener(now);
+        if let Subject::Offers(cell) = topic.subject() {
+            self.refresh_for_listener(now, cell);
         }
     }
 

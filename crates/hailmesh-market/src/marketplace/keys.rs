@@ -73,6 +73,7 @@ impl Marketplace {
         let signing = SigningKey::from_bytes(&self.random());
         let driver = self.certified(now, signing, None);
         self.persist(vec![Record::Key(key_record(&driver, now))]);
+        self.transport = driver.key.to_peer_key();
         self.driver = Some(Box::new(driver));
     }
 

@@ -63,6 +63,26 @@ async fn apply_all<C: Connection>(c: &mut C, batches: &[&[Record]]) -> Result<()
             apply(c, record).await.map_err(|error| error.about(|| describe(record)))?;
         }
     }
+    forget_old(c, batches).await
+}
+
+/// Keeps what strangers can fill within its limits (P20).
+async fn forget_old<C: Connection>(c: &mut C, batches: &[&[Record]]) -> Result<(), Error> {
+    let any = |kind: fn(&Record) -> bool| batches.iter().any(|batch| batch.iter().any(kind));
+    let (evidence, bans) = (
+        any(|record| matches!(record, Record::Evidence { .. })),
+        any(|record| matches!(record, Record::Ban { .. })),
+    );
+    if evidence {
+        let sql = "DELETE FROM evidence WHERE seq <= (SELECT MAX(seq) FROM evidence) - $1";
+        c.execute(sql, &[limit(EVIDENCE_KEPT)]).await?;
+    }
+    if bans {
+        // Those for ever stay first, then those that end last.
+        let sql = "DELETE FROM bans WHERE (SELECT COUNT(*) FROM bans) > $1 AND key NOT IN \
+                   (SELECT key FROM bans ORDER BY COALESCE(until, 9000000000000) DESC, key LIMIT $1)";
+        c.execute(sql, &[limit(BANS_KEPT)]).await?;
+    }
     Ok(())
 }
 
@@ -327,22 +347,14 @@ async fn put_evidence<C: Connection>(
     bytes: &[u8],
     at: Timestamp,
 ) -> Result<(), Error> {
-    let changed = c
-        .execute(
-            "INSERT INTO evidence (seq, accused, kind, bytes, found_at) \
-             SELECT (SELECT COALESCE(MAX(seq), 0) + 1 FROM evidence), $1, $2, $3, $4 \
-             WHERE NOT EXISTS (SELECT 1 FROM evidence WHERE accused = $1 AND kind = $2 AND bytes = $3)",
-            &[accused.as_bytes().into(), i64::from(kind).into(), bytes.into(), ms(at)],
-        )
-        .await?;
-    if changed > 0 {
-        c.execute(
-            "DELETE FROM evidence WHERE seq <= (SELECT MAX(seq) FROM evidence) - $1",
-            &[limit(EVIDENCE_KEPT)],
-        )
-        .await?;
-    }
-    Ok(())
+    c.execute(
+        "INSERT INTO evidence (seq, accused, kind, bytes, found_at) \
+         SELECT (SELECT COALESCE(MAX(seq), 0) + 1 FROM evidence), $1, $2, $3, $4 \
+         WHERE NOT EXISTS (SELECT 1 FROM evidence WHERE accused = $1 AND kind = $2 AND bytes = $3)",
+        &[accused.as_bytes().into(), i64::from(kind).into(), bytes.into(), ms(at)],
+    )
+    .await
+    .map(drop)
 }
 
 async fn put_ban<C: Connection>(c: &mut C, key: &PublicKey, until: Option<Timestamp>) -> Result<(), Error> {
@@ -351,13 +363,6 @@ async fn put_ban<C: Connection>(c: &mut C, key: &PublicKey, until: Option<Timest
         "INSERT INTO bans (key, until) VALUES ($1, $2) \
          ON CONFLICT (key) DO UPDATE SET until = excluded.until",
         &[key.as_bytes().into(), until],
-    )
-    .await?;
-    // The ones for ever come first, then those that end last.
-    c.execute(
-        "DELETE FROM bans WHERE (SELECT COUNT(*) FROM bans) > $1 AND key NOT IN \
-         (SELECT key FROM bans ORDER BY COALESCE(until, 9000000000000) DESC, key LIMIT $1)",
-        &[limit(BANS_KEPT)],
     )
     .await
     .map(drop)

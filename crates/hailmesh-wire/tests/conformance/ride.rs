@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hailmesh_types::{
-    Amount, Cell, Class, Duration, Features, GeoPoint, NetworkName, PeerKey, PublicKey, Resolution, Seats, Tariff,
+    AgreementId, Amount, Cell, Class, Duration, Features, GeoPoint, NetworkName, PeerKey, PublicKey, Resolution, Seats, Tariff,
     Text, Timestamp,
 };
 use hailmesh_wire::{
@@ -297,7 +297,7 @@ pub(crate) fn shift_cert(subject: u8, role: Role, serial: u64) -> ShiftCert {
     }
 }
 
-pub(crate) fn rating(from: u8, to: u8, agreement: hailmesh_types::AgreementId, stars: u8) -> Verified<Rating> {
+pub(crate) fn rating(from: u8, to: u8, agreement: AgreementId, stars: u8) -> Verified<Rating> {
     sign(
         from,
         Rating {
@@ -313,8 +313,7 @@ pub(crate) fn rating(from: u8, to: u8, agreement: hailmesh_types::AgreementId, s
     )
 }
 
-pub(crate) fn no_show(from: u8, to: u8, agreement: hailmesh_types::AgreementId) -> NoShow {
-    let _ = from;
+pub(crate) fn no_show(to: u8, agreement: AgreementId) -> NoShow {
     NoShow {
         to: public(to),
         issued: at(1_400_000),

@@ -10,7 +10,7 @@ use crate::homes::Homes;
 use crate::output::{self, Output};
 
 pub(super) async fn run(homes: &Homes, args: &EventsArgs, out: Output) -> Result<Exit, Failure> {
-    let node = client::find(homes, Pick::Any).await?;
+    let node = client::find(homes, Pick::Rider, out).await?;
     node.events(args.after, |item| match item {
         StreamItem::Event(event) if out.json => out.document(&event),
         StreamItem::Event(event) => out.line(in_words(&event)),
@@ -49,6 +49,7 @@ pub(super) fn in_words(event: &EventJson) -> String {
             number("total"),
             ride()
         ),
+        "boarding_refused" => format!("ride {}: boarding was refused ({})", ride(), text("reason")),
         "offer_published" => format!("offer {} is out", number("seq")),
         "offer_withdrawn" => "the offer was withdrawn".to_owned(),
         "evidence" => format!("{} was caught: {}", output::short(&text("accused")), text("code")),

@@ -9,7 +9,8 @@ use crate::homes::Homes;
 use crate::output::{self, Output};
 
 pub(super) async fn peers(homes: &Homes, action: PeersAction, out: Output) -> Result<Exit, Failure> {
-    let node = client::find(homes, Pick::Any).await?;
+    let pick = if matches!(action, PeersAction::List) { Pick::Rider } else { Pick::Only };
+    let node = client::find(homes, pick, out).await?;
     match action {
         PeersAction::List => {
             let peers: PeersJson = node.get("/v1/peers").await?;
@@ -25,7 +26,7 @@ pub(super) async fn peers(homes: &Homes, action: PeersAction, out: Output) -> Re
                         vec![
                             peer.peer_id,
                             peer.addresses.first().cloned().unwrap_or_default(),
-                            peer.connected_ms.map(output::span).unwrap_or_default(),
+                            output::span(peer.connected_ms),
                             peer.agent.unwrap_or_default(),
                         ]
                     })
@@ -46,7 +47,7 @@ pub(super) async fn peers(homes: &Homes, action: PeersAction, out: Output) -> Re
 }
 
 pub(super) async fn invite(homes: &Homes, out: Output) -> Result<Exit, Failure> {
-    let node = client::find(homes, Pick::Any).await?;
+    let node = client::find(homes, Pick::Rider, out).await?;
     let invite: InviteJson = node.get("/v1/invite").await?;
     if out.json {
         out.document(&invite)?;

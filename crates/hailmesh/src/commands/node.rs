@@ -12,6 +12,7 @@ use hailmesh_node::home::{Existing, Home, write_private};
 use hailmesh_node::keys::IdentityKey;
 use hailmesh_node::{EventItem, Node, NodeConfig, NodeHandle, StartError};
 use hailmesh_types::Private;
+use prometheus_client::registry::Registry;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{events, passphrase, settings};
@@ -43,7 +44,9 @@ pub(super) async fn driver(
     if loaded.settings.driver.at.is_none() {
         return Err(Failure::usage("where is the driver? Say --at LAT,LON, for example --at 40.7580,-73.9855"));
     }
-    Run { global, homes, out, role: RoleArg::Driver, settings: loaded.settings, route }.run(&home).await
+    let level_is_default = loaded.origin("log.level") == "default";
+    let settings = loaded.settings;
+    Run { global, homes, out, role: RoleArg::Driver, settings, level_is_default, route }.run(&home).await
 }
 
 pub(super) async fn rider(
@@ -69,7 +72,9 @@ async fn plain(
 ) -> Result<Exit, Failure> {
     let home = homes.of(role);
     let loaded = settings::load(global, homes, &home, flags)?;
-    Run { global, homes, out, role, settings: loaded.settings, route: None }.run(&home).await
+    let level_is_default = loaded.origin("log.level") == "default";
+    let settings = loaded.settings;
+    Run { global, homes, out, role, settings, level_is_default, route: None }.run(&home).await
 }
 
 /// A node about to run.
@@ -79,12 +84,16 @@ struct Run<'a> {
     out: Output,
     role: RoleArg,
     settings: Settings,
+    level_is_default: bool,
     route: Option<Route>,
 }
 
 impl Run<'_> {
     async fn run(self, dir: &Path) -> Result<Exit, Failure> {
-        telemetry::start(&self.settings.log.level, self.settings.log.format == "json")?;
+        let json_logs = self.settings.log.format == "json";
+        // People read the lines below; the log repeats them unless somebody asked for it.
+        let level = if self.level_is_default && !json_logs { "warn" } else { &self.settings.log.level };
+        telemetry::start(level, json_logs)?;
         // Signals count from here on: one that comes during the start ends the node after it.
         let mut signals = Signals::new()?;
         let api_addr = self.api_addr()?;
@@ -99,7 +108,7 @@ impl Run<'_> {
             settings: self.settings.clone(),
             home: Some(home.clone()),
             identity,
-            registry: None,
+            registry: Registry::default(),
         };
         let (node, mut task) = Node::start(config).await.map_err(|error| self.refused(&error))?;
         let events = node.events(Some(0));
@@ -107,7 +116,7 @@ impl Run<'_> {
             Ok(server) => server,
             Err(failure) => {
                 // The node must not go on without the API that was asked for.
-                let _ = node.shutdown().await;
+                node.shutdown().await;
                 let _ = task.await;
                 return Err(failure);
             }
@@ -128,7 +137,7 @@ impl Run<'_> {
             None => {
                 self.out.remark("stopping: once more to stop at once");
                 tokio::select! {
-                    result = async { let _ = node.shutdown().await; task.await } => result,
+                    result = async { node.shutdown().await; task.await } => result,
                     () = signals.next() => {
                         remove_api_files(&home);
                         std::process::exit(Exit::Interrupted as i32);
@@ -272,7 +281,7 @@ async fn tell(node: NodeHandle, mut events: hailmesh_node::EventStream, out: Out
             if out.document(&event).is_err() {
                 return;
             }
-        } else if matches!(event.kind.as_str(), "ride" | "asked" | "fare_disputed" | "problem" | "cloned" | "evidence") {
+        } else if matches!(event.kind.as_str(), "ride" | "asked" | "fare_disputed" | "boarding_refused" | "problem" | "cloned" | "evidence") {
             out.remark(events::in_words(&event));
             if let Some(next) = next(&node, &event).await {
                 out.remark(format!("         next: {next}"));

@@ -14,7 +14,7 @@ use crate::output::{self, Output};
 const PERIOD: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(homes: &Homes, args: &OffersArgs, out: Output) -> Result<Exit, Failure> {
-    let node = client::find(homes, Pick::Rider).await?;
+    let node = client::find(homes, Pick::Rider, out).await?;
     let mut query = vec![("side", if args.riders { "riders" } else { "drivers" }.to_owned())];
     if let Some(near) = args.near {
         query.push(("near", format!("{},{}", near.lat(), near.lon())));

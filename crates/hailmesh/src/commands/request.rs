@@ -19,7 +19,7 @@ use crate::output::{self, Output};
 const MARGIN: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(homes: &Homes, args: &RequestArgs, out: Output) -> Result<Exit, Failure> {
-    let node = client::find(homes, Pick::Rider).await?;
+    let node = client::find(homes, Pick::Rider, out).await?;
     let key = match &args.idempotency_key {
         Some(key) => key.clone(),
         None => random_key()?,

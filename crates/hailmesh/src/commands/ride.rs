@@ -24,7 +24,7 @@ pub(super) async fn run(homes: &Homes, action: RideAction, out: Output) -> Resul
         RideAction::Request(args) => return request::run(homes, &args, out).await,
         RideAction::List => list(homes, out).await?,
         RideAction::Show(ride) => {
-            let node = client::find(homes, Pick::Ride(ride.id)).await?;
+            let node = client::find(homes, Pick::Ride(ride.id), out).await?;
             show(&node.get(&format!("/v1/rides/{}", ride.id)).await?, out)?;
         }
         RideAction::Receipt { ride, out: file } => receipt(homes, ride.id, file.as_deref(), out).await?,
@@ -62,8 +62,13 @@ pub(super) async fn run(homes: &Homes, action: RideAction, out: Output) -> Resul
 }
 
 async fn list(homes: &Homes, out: Output) -> Result<(), Failure> {
-    let node = client::find(homes, Pick::Any).await?;
-    let rides: RidesJson = node.get("/v1/rides").await?;
+    // A driver and a rider of one machine: the rides of both, each with its role.
+    let mut rides = RidesJson { items: Vec::new() };
+    for (node, _) in client::running(homes).await? {
+        let found: RidesJson = node.get("/v1/rides").await?;
+        rides.items.extend(found.items);
+    }
+    rides.items.sort_by(|a, b| (b.created_ms, &b.ride_id).cmp(&(a.created_ms, &a.ride_id)));
     if out.json {
         return out.document(&rides);
     }
@@ -96,7 +101,7 @@ async fn act(
     body: &impl Serialize,
     out: Output,
 ) -> Result<(), Failure> {
-    let node = client::find(homes, Pick::Ride(ride)).await?;
+    let node = client::find(homes, Pick::Ride(ride), out).await?;
     let after: RideJson = post(&node, ride, action, body).await?;
     if out.json {
         return out.document(&after);
@@ -113,7 +118,7 @@ async fn post(node: &Client, ride: RideId, action: &str, body: &impl Serialize) 
 }
 
 async fn cancel(homes: &Homes, ride: RideId, out: Output) -> Result<(), Failure> {
-    let node = client::find(homes, Pick::Ride(ride)).await?;
+    let node = client::find(homes, Pick::Ride(ride), out).await?;
     let before: RideJson = node.get(&format!("/v1/rides/{ride}")).await?;
     if let Some(fee) = before.cancel_fee.as_ref().filter(|fee| fee.amount > 0) {
         out.remark(format!("cancelling now costs {}", output::money(fee)));
@@ -126,7 +131,7 @@ async fn cancel(homes: &Homes, ride: RideId, out: Output) -> Result<(), Failure>
 }
 
 async fn receipt(homes: &Homes, ride: RideId, file: Option<&Path>, out: Output) -> Result<(), Failure> {
-    let node = client::find(homes, Pick::Ride(ride)).await?;
+    let node = client::find(homes, Pick::Ride(ride), out).await?;
     let bytes = node.receipt(&ride.to_string()).await?;
     if let Some(path) = file {
         std::fs::write(path, &bytes).map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?;
@@ -170,7 +175,11 @@ fn show(ride: &RideJson, out: Output) -> Result<(), Failure> {
     add("rider", ride.contact.as_ref().map(|c| format!("{} {} {}", c.name, c.phone, c.note).trim().to_owned()));
     add("pickup", ride.pickup.map(|point| format!("{},{}", point.lat, point.lon)));
     add("destination", ride.drop.map(|point| format!("{},{}", point.lat, point.lon)));
-    add("cancelling", ride.cancel_fee.as_ref().map(|fee: &Money| format!("now costs {}", output::money(fee))));
+    add("cancelling", ride.cancel_fee.as_ref().map(|fee: &Money| if fee.amount == 0 {
+        "costs nothing now".to_owned()
+    } else {
+        format!("costs {} now", output::money(fee))
+    }));
     for (name, value) in lines.into_iter().filter(|(_, value)| !value.is_empty()) {
         out.line(format!("{name:<14} {value}"))?;
     }

@@ -9,7 +9,7 @@ use crate::homes::Homes;
 use crate::output::{self, Output};
 
 pub(super) async fn run(homes: &Homes, out: Output) -> Result<Exit, Failure> {
-    let client = client::find(homes, Pick::Any).await?;
+    let client = client::find(homes, Pick::Rider, out).await?;
     let node: NodeJson = client.get("/v1/node").await?;
     let state: StateJson = client.get("/v1/state").await?;
     if out.json {

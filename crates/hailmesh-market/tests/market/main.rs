@@ -1,0 +1,5 @@
+//! Marketplaces against each other, on simulated time, through their public contract.
+
+mod faults;
+mod scenarios;
+mod world;

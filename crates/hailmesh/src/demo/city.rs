@@ -1,0 +1,132 @@
+//! The nodes of the demo.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures::future::try_join_all;
+use hailmesh_market::Role;
+use hailmesh_node::config::Settings;
+use hailmesh_node::{Multiaddr, Node, NodeConfig, NodeHandle, SearchRequest};
+use hailmesh_types::GeoPoint;
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+
+use super::DemoConfig;
+use crate::exit::Failure;
+
+/// Times Square: the middle of the city.
+const CENTRE: (f64, f64) = (40.758, -73.9855);
+/// Half the width and height of the city, degrees: about 2 km each way.
+const REACH: f64 = 0.018;
+/// Nodes started before it that a node dials.
+const DIALS: usize = 5;
+/// Nodes that start at a time: each start makes keys and opens ports.
+const BATCH: usize = 8;
+/// How long riders may take to see drivers.
+const SIGHT: Duration = Duration::from_secs(30);
+
+/// Running nodes.
+#[derive(Debug)]
+pub(super) struct City {
+    pub(super) drivers: Vec<NodeHandle>,
+    pub(super) riders: Vec<NodeHandle>,
+}
+
+/// A place somewhere in the city.
+pub(super) fn place(rng: &mut ChaCha8Rng) -> GeoPoint {
+    let lat = CENTRE.0 + rng.random_range(-REACH..REACH);
+    let lon = CENTRE.1 + rng.random_range(-REACH..REACH);
+    GeoPoint::from_degrees(lat, lon).expect("the city lies on the globe")
+}
+
+impl City {
+    /// Starts all nodes, connects them, and waits until every rider sees a driver.
+    pub(super) async fn start(config: DemoConfig) -> Result<Self, Failure> {
+        let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
+        let (drivers, riders) = (usize::from(config.drivers), usize::from(config.riders));
+        let mut city = Self { drivers: Vec::with_capacity(drivers), riders: Vec::with_capacity(riders) };
+        let mut addresses: Vec<Multiaddr> = Vec::new();
+        let mut roles = vec![Role::Driver; drivers];
+        roles.extend(vec![Role::Rider; riders]);
+        for batch in roles.chunks(BATCH) {
+            let starts = batch.iter().map(|role| start(*role, place(&mut rng), some(&mut rng, &addresses)));
+            for (role, node, address) in try_join_all(starts.collect::<Vec<_>>()).await? {
+                addresses.push(address);
+                match role {
+                    Role::Driver => city.drivers.push(node),
+                    Role::Rider => city.riders.push(node),
+                }
+            }
+        }
+        // The first batch had nobody to dial.
+        for (number, node) in city.nodes().take(BATCH).enumerate() {
+            let others: Vec<Multiaddr> =
+                addresses.iter().enumerate().filter(|(other, _)| *other != number).map(|(_, a)| a.clone()).collect();
+            for address in some(&mut rng, &others) {
+                node.add_peer(address).await.map_err(Failure::failed)?;
+            }
+        }
+        let seen = try_join_all(city.riders.iter().map(sees_a_driver));
+        match tokio::time::timeout(SIGHT, seen).await {
+            Ok(seen) => seen.map(|_| city),
+            Err(_) => Err(Failure::failed(format!("no rider has heard of a driver within {} s", SIGHT.as_secs()))),
+        }
+    }
+
+    /// All nodes, drivers first.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = &NodeHandle> {
+        self.drivers.iter().chain(&self.riders)
+    }
+
+    /// Ends all nodes.
+    pub(super) async fn stop(&self) {
+        futures::future::join_all(self.nodes().map(NodeHandle::shutdown)).await;
+    }
+}
+
+/// A few of these.
+fn some(rng: &mut ChaCha8Rng, addresses: &[Multiaddr]) -> Vec<Multiaddr> {
+    let mut chosen = BTreeSet::new();
+    while chosen.len() < DIALS.min(addresses.len()) {
+        chosen.insert(rng.random_range(0..addresses.len()));
+    }
+    chosen.into_iter().map(|number| addresses[number].clone()).collect()
+}
+
+async fn start(
+    role: Role,
+    at: GeoPoint,
+    bootstrap: Vec<Multiaddr>,
+) -> Result<(Role, NodeHandle, Multiaddr), Failure> {
+    let mut settings = Settings::default();
+    settings.network.name = "demo".to_owned();
+    settings.network.listen = vec!["/ip4/127.0.0.1/tcp/0".to_owned()];
+    settings.network.bootstrap = bootstrap.iter().map(ToString::to_string).collect();
+    settings.network.mdns = false;
+    settings.store.url = Some("memory".to_owned());
+    let here = Some(format!("{},{}", at.lat(), at.lon()));
+    match role {
+        Role::Driver => settings.driver.at = here,
+        Role::Rider => settings.rider.at = here,
+    }
+    let config = NodeConfig::ephemeral(Some(role), settings).map_err(Failure::failed)?;
+    let (node, _task) = Node::start(config).await.map_err(Failure::failed)?;
+    let status = node.status().await.map_err(Failure::failed)?;
+    let address = status.listen.first().ok_or_else(|| Failure::failed("a node listens nowhere"))?;
+    let address = format!("{address}/p2p/{}", status.peer_id)
+        .parse()
+        .map_err(|error| Failure::failed(format!("address of a node: {error}")))?;
+    Ok((role, node, address))
+}
+
+/// Returns when this rider's book holds a driver. Offers are no events, so it looks.
+async fn sees_a_driver(node: &NodeHandle) -> Result<(), Failure> {
+    let mut looks = tokio::time::interval(Duration::from_millis(50));
+    loop {
+        looks.tick().await;
+        let answer = node.search(SearchRequest { limit: 1, ..SearchRequest::default() }).await;
+        if !answer.map_err(Failure::failed)?.items.is_empty() {
+            return Ok(());
+        }
+    }
+}

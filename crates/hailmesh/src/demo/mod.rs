@@ -1,0 +1,169 @@
+//! A small city in one process: real nodes, real swarms on loopback, real signatures.
+//!
+//! Everything goes through [`hailmesh_node::NodeHandle`], as it would from outside. What
+//! people do is simulated and takes seconds instead of minutes: a driver "drives" to the
+//! pickup, rider and driver "meet" and the rider says the boarding code, the ride ends.
+//! What nodes do is not simulated at all.
+//!
+//! * [`city`]: starts the nodes and connects each with a few others;
+//! * [`people`]: what drivers and riders do;
+//! * [`audit`]: collects every receipt of both sides and looks for double bookings without
+//!   trusting any node;
+//! * [`figures`]: percentiles, and what gossip cost.
+
+mod audit;
+mod city;
+mod figures;
+mod people;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hailmesh_api::types::Money;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+pub use audit::Audit;
+pub use figures::{Delivery, Gossip, Percentiles, Report};
+
+use city::City;
+use figures::Settling;
+use people::Stage;
+
+use crate::exit::Failure;
+
+/// How long nothing may happen before the demo gives up.
+const STANDSTILL: Duration = Duration::from_secs(60);
+
+/// How big the city is and for how long it lives.
+#[derive(Debug, Clone, Copy)]
+pub struct DemoConfig {
+    /// Driver nodes.
+    pub drivers: u16,
+    /// Rider nodes.
+    pub riders: u16,
+    /// Ends after so many completed rides; without it when cancelled.
+    pub rides: Option<u32>,
+    /// Where people are and where they want to go.
+    pub seed: u64,
+}
+
+/// Something to tell the one who watches.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Scene {
+    /// So many nodes run, and riders see drivers.
+    Open {
+        /// Nodes.
+        nodes: usize,
+        /// How long it took to start and connect them.
+        took: Duration,
+    },
+    /// A ride is agreed.
+    Firm {
+        /// Number of the ride, from 1.
+        ride: u32,
+        /// Number of the rider, from 0.
+        rider: usize,
+        /// Number of the driver, from 0.
+        driver: usize,
+        /// What it costs.
+        fare: Money,
+        /// Time from the request to firm.
+        settle: Duration,
+        /// Drivers asked.
+        asked: u32,
+    },
+    /// A ride is over, and both receipts hold.
+    Completed {
+        /// Number of the ride.
+        ride: u32,
+        /// What was paid.
+        total: Option<Money>,
+    },
+    /// A search or ride that came to nothing.
+    Failed {
+        /// Number of the rider.
+        rider: usize,
+        /// Why.
+        why: String,
+    },
+}
+
+/// Runs a city until it has seen enough rides or `stop` is cancelled, and says how it went.
+///
+/// # Errors
+/// When the nodes cannot be started, or nothing happens for a minute.
+pub async fn run(
+    config: DemoConfig,
+    stop: CancellationToken,
+    mut tell: impl FnMut(Scene),
+) -> Result<Report, Failure> {
+    let begun = Instant::now();
+    let city = tokio::select! {
+        city = City::start(config) => Arc::new(city?),
+        () = stop.cancelled() => return Err(Failure::new(crate::exit::Exit::Interrupted, "")),
+    };
+    tell(Scene::Open { nodes: city.nodes().count(), took: begun.elapsed() });
+    let watch = figures::watch(Arc::clone(&city), stop.child_token());
+    let before = figures::Counters::read(&city);
+    let measured = Instant::now();
+
+    let closing = stop.child_token();
+    let (scenes, mut heard) = mpsc::unbounded_channel();
+    let stage = Arc::new(Stage::new(Arc::clone(&city), config, scenes, closing.clone()));
+    let mut people = stage.open();
+    let mut settling = Settling::new();
+    let (mut settled, mut completed) = (0, 0);
+    let mut result = Ok(());
+    loop {
+        let scene = tokio::select! {
+            scene = heard.recv() => scene,
+            () = tokio::time::sleep(STANDSTILL) => {
+                result = Err(Failure::failed(format!(
+                    "nothing has happened for {} s after {completed} completed rides",
+                    STANDSTILL.as_secs()
+                )));
+                None
+            }
+            () = stop.cancelled() => None,
+        };
+        let Some(scene) = scene else { break };
+        match &scene {
+            Scene::Firm { settle, .. } => {
+                settled += 1;
+                settling.add(*settle);
+            }
+            Scene::Completed { .. } => completed += 1,
+            Scene::Open { .. } | Scene::Failed { .. } => {}
+        }
+        tell(scene);
+        if config.rides.is_some_and(|rides| completed >= rides) {
+            break;
+        }
+    }
+    closing.cancel();
+    while people.join_next().await.is_some() {}
+    result?;
+    let wall = measured.elapsed();
+    let gossip = figures::Counters::read(&city).since(before, wall, city.nodes().count(), watch.finish().await);
+    let audit = Audit::of(&city).await?;
+    city.stop().await;
+    Ok(Report {
+        nodes: usize::from(config.drivers) + usize::from(config.riders),
+        drivers: config.drivers.into(),
+        riders: config.riders.into(),
+        rides_settled: settled,
+        rides_completed: completed,
+        double_bookings: audit.double_bookings(),
+        settle_ms: settling.percentiles(),
+        receipts_verified: audit.verified(),
+        receipts_refused: audit.refused(),
+        gossip,
+        wall_s: seconds(begun.elapsed()),
+    })
+}
+
+/// Seconds with three decimals.
+fn seconds(span: Duration) -> f64 {
+    (span.as_secs_f64() * 1_000.0).round() / 1_000.0
+}

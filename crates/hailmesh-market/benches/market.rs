@@ -22,11 +22,12 @@ use hailmesh_market::index::{Author, Authored, SpatialIndex};
 use hailmesh_market::limits::{Limits, Rate};
 use hailmesh_market::matching::{DriverWant, Query, search_drivers};
 use hailmesh_types::{
-    Cell, Class, Duration as Span, Features, GeoPoint, NetworkName, PeerKey, Resolution, Seats, Tariff, Timestamp,
+    Cell, Class, Duration as Span, Features, GeoPoint, NetworkName, PeerKey, Resolution, Seats, Tariff,
+    Timestamp,
 };
 use hailmesh_wire::{
-    AcceptMode, AnyStatement, DecodeError, DriverOffer, DriverTerms, Evidence, Extensions, Header, NetworkId, Topic,
-    Verified,
+    AcceptMode, AnyStatement, DecodeError, DriverOffer, DriverTerms, Evidence, Extensions, Header, NetworkId,
+    Topic, Verified,
 };
 use rstar::{AABB, PointDistance, RTree, RTreeObject};
 
@@ -122,14 +123,21 @@ impl Node {
     }
 
     fn hear(&mut self, topic: &Topic, bytes: &[u8]) -> Stop {
-        self.admission.judge(&mut self.book, now(), PeerKey::from_bytes([1; 32]), topic, bytes, &no_evidence).stop
+        self.admission
+            .judge(&mut self.book, now(), PeerKey::from_bytes([1; 32]), topic, bytes, &no_evidence)
+            .stop
     }
 }
 
 /// A message with its topic.
 type Message = (Topic, Vec<u8>);
 
-fn messages(numbers: &mut Numbers, authors: std::ops::Range<usize>, seq: u64, issued: Timestamp) -> Vec<Message> {
+fn messages(
+    numbers: &mut Numbers,
+    authors: std::ops::Range<usize>,
+    seq: u64,
+    issued: Timestamp,
+) -> Vec<Message> {
     authors
         .map(|number| {
             let cell = cell(numbers.place());
@@ -236,7 +244,8 @@ impl City {
         for (car, cell) in cars.iter().zip(&cells) {
             index.insert(*cell, Arc::clone(car));
         }
-        let bare = RTree::bulk_load(cells.iter().enumerate().map(|(number, cell)| flat(*cell, number)).collect());
+        let bare =
+            RTree::bulk_load(cells.iter().enumerate().map(|(number, cell)| flat(*cell, number)).collect());
         Self { cells, cars, index, bare }
     }
 
@@ -409,7 +418,8 @@ fn admission_ratios() {
         },
     );
     let ratio = admitted.ratio * keys.ratio;
-    Pair { bare: keys.bare, ratio, ..admitted }.print("admit a valid offer / verify_strict alone", "for information");
+    Pair { bare: keys.bare, ratio, ..admitted }
+        .print("admit a valid offer / verify_strict alone", "for information");
 
     let forge = |(topic, bytes): &Message| (topic.clone(), with_broken_signature(bytes));
     let forged: Vec<Message> = rounds[0].iter().map(forge).collect();

@@ -20,8 +20,8 @@ use std::sync::Arc;
 use hailmesh_types::{Cell, NetworkName, PeerKey, PublicKey, Resolution, StatementId, Timestamp};
 use hailmesh_wire::limits::{EVIDENCE_BYTES_MAX, STATEMENT_BYTES_MAX};
 use hailmesh_wire::{
-    AnyStatement, DecodeError, DriverOffer, Evidence, Header, Kind, NetworkId, Revocation, RiderOffer, Role, Signed,
-    Subject, Topic, Verified, pow_ok,
+    AnyStatement, DecodeError, DriverOffer, Evidence, Header, Kind, NetworkId, Revocation, RiderOffer, Role,
+    Signed, Subject, Topic, Verified, pow_ok,
 };
 
 use crate::book::{Booked, BookedDriver, BookedRider, Full, Offer, OfferBook, Side};
@@ -202,12 +202,22 @@ impl Admission {
     /// Admits an offer that came with a statement of its author, as in an INVITE: the
     /// same checks, but there is no topic, and the limits of the exchange stand in for
     /// those of gossip. A known offer is [`Stop::Duplicate`] and in the book.
-    pub fn admit_direct(&mut self, book: &mut OfferBook, now: Timestamp, source: PeerKey, data: &[u8]) -> Judgement {
+    pub fn admit_direct(
+        &mut self,
+        book: &mut OfferBook,
+        now: Timestamp,
+        source: PeerKey,
+        data: &[u8],
+    ) -> Judgement {
         let mut news = Vec::new();
         let stop = match self.open_statement(data, STATEMENT_BYTES_MAX) {
             Err(stop) => stop,
-            Ok(AnyStatement::DriverOffer(offer)) => self.admit(book, now, Route::Direct(source), offer, &mut news),
-            Ok(AnyStatement::RiderOffer(offer)) => self.admit(book, now, Route::Direct(source), offer, &mut news),
+            Ok(AnyStatement::DriverOffer(offer)) => {
+                self.admit(book, now, Route::Direct(source), offer, &mut news)
+            }
+            Ok(AnyStatement::RiderOffer(offer)) => {
+                self.admit(book, now, Route::Direct(source), offer, &mut news)
+            }
             Ok(_) => Stop::Topic,
         };
         self.count(now, stop);
@@ -346,7 +356,12 @@ impl Admission {
         self.open_if(data, bytes_max, |kind| matches!(kind, Kind::DriverOffer | Kind::RiderOffer))
     }
 
-    fn open_if(&self, data: &[u8], bytes_max: usize, belongs: impl Fn(Kind) -> bool) -> Result<AnyStatement, Stop> {
+    fn open_if(
+        &self,
+        data: &[u8],
+        bytes_max: usize,
+        belongs: impl Fn(Kind) -> bool,
+    ) -> Result<AnyStatement, Stop> {
         // 1
         if data.len() > bytes_max {
             return Err(Stop::Size);
@@ -439,8 +454,13 @@ impl Admission {
             return Err(Stop::VerificationRate);
         }
         // 12, 13
-        let bearer =
-            Bearer { signer: offer.signer(), role: O::ROLE, issued: body.made(), cert_id, certs: body.certs() };
+        let bearer = Bearer {
+            signer: offer.signer(),
+            role: O::ROLE,
+            issued: body.made(),
+            cert_id,
+            certs: body.certs(),
+        };
         let chain = self.certificates.resolve(now, &bearer).map_err(stop_of)?;
         let level = chain.standing.level;
         let identity = chain.standing.identity;

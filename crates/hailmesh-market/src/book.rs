@@ -13,7 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use hailmesh_types::{Bounds, Cell, Duration, GeoPoint, PeerKey, PublicKey, Resolution, StatementId, Timestamp};
+use hailmesh_types::{
+    Bounds, Cell, Duration, GeoPoint, PeerKey, PublicKey, Resolution, StatementId, Timestamp,
+};
 use hailmesh_wire::{Body, DriverOffer, RiderOffer, Verified};
 
 use crate::certificates::Level;
@@ -444,7 +446,12 @@ impl OfferBook {
     }
 
     /// Whom a newcomer would replace: nobody, one in its district, one anywhere.
-    fn room_for(&self, rank: &Rank, place: Cell, credentials_matter: bool) -> Result<[Option<Rank>; 2], Full> {
+    fn room_for(
+        &self,
+        rank: &Rank,
+        place: Cell,
+        credentials_matter: bool,
+    ) -> Result<[Option<Rank>; 2], Full> {
         let empty = District::default();
         let district = self.districts.get(&place).unwrap_or(&empty);
         let judges_strangers = credentials_matter && !rank.level.is_credentialed();
@@ -463,7 +470,8 @@ impl OfferBook {
             }
         }
         let spare = |ranks: &BTreeSet<Rank>| {
-            let unpinned = |rank_: &&Rank| rank_.author != rank.author && !self.pinned.contains(&rank_.author);
+            let unpinned =
+                |rank_: &&Rank| rank_.author != rank.author && !self.pinned.contains(&rank_.author);
             ranks.iter().find(unpinned).copied()
         };
         // Equal standing and a longer life make a newcomer worth more.

@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 
 use hailmesh_types::{Class, PublicKey, StatementId, Timestamp};
 use hailmesh_wire::{
-    AnyStatement, Body, Credential, CredentialMode, DecodeError, NetworkId, Revocation, Role, ShiftCert, Signed,
-    Verified,
+    AnyStatement, Body, Credential, CredentialMode, DecodeError, NetworkId, Revocation, Role, ShiftCert,
+    Signed, Verified,
 };
 
 use crate::index::Author;
@@ -182,7 +182,12 @@ pub struct Certificates {
 }
 
 impl Certificates {
-    pub(crate) fn new(network: NetworkId, issuers: Vec<PublicKey>, limit: usize, familiar_max: usize) -> Self {
+    pub(crate) fn new(
+        network: NetworkId,
+        issuers: Vec<PublicKey>,
+        limit: usize,
+        familiar_max: usize,
+    ) -> Self {
         Self {
             network,
             issuers,
@@ -258,14 +263,20 @@ impl Certificates {
             return Err(invalid("P4.3", "cert_id names none of the certificates"));
         }
         let standing = match leaf {
-            None => Standing { level: self.level(bearer.signer, false), missing: Some(leaf_id), ..Standing::default() },
+            None => Standing {
+                level: self.level(bearer.signer, false),
+                missing: Some(leaf_id),
+                ..Standing::default()
+            },
             Some(Certificate::Credential(credential)) => self.pseudonymous(now, bearer, &credential)?,
             Some(Certificate::Shift(cert)) => {
                 let credential = match cert.body().cred_id {
                     None => None,
                     Some(id) => match gathered.take(self, id) {
                         Some(Certificate::Credential(credential)) => Some(credential),
-                        Some(Certificate::Shift(_)) => return Err(invalid("P4.8", "cred_id names no credential")),
+                        Some(Certificate::Shift(_)) => {
+                            return Err(invalid("P4.8", "cred_id names no credential"));
+                        }
                         None => None,
                     },
                 };
@@ -313,7 +324,8 @@ impl Certificates {
             if let Some(id) = critical {
                 return Err(CertRefusal::Unsupported(id));
             }
-            let seen = self.cache.peek(&certificate.id()).is_some_and(|known| known.bytes() == bytes.as_slice());
+            let seen =
+                self.cache.peek(&certificate.id()).is_some_and(|known| known.bytes() == bytes.as_slice());
             gathered.left.push((certificate, !seen));
         }
         Ok(gathered)
@@ -334,7 +346,12 @@ impl Certificates {
         check_roles(credential, bearer.role)?;
         let credentialed = self.check_issuer(now, credential)?;
         let classes = body.classes.clone();
-        Ok(Standing { level: self.level(bearer.signer, credentialed), identity: None, classes, missing: None })
+        Ok(Standing {
+            level: self.level(bearer.signer, credentialed),
+            identity: None,
+            classes,
+            missing: None,
+        })
     }
 
     fn accountable(
@@ -397,7 +414,8 @@ impl Certificates {
     #[must_use]
     pub(crate) fn is_news(&self, revocation: &Signed<Revocation>) -> bool {
         let known = self.revocations.get(revocation.signer().as_bytes());
-        self.issuers.contains(revocation.signer()) && known.is_none_or(|known| known.seq < revocation.body().seq)
+        self.issuers.contains(revocation.signer())
+            && known.is_none_or(|known| known.seq < revocation.body().seq)
     }
 
     /// Takes over a verified revocation that [`Certificates::is_news`].
@@ -452,7 +470,11 @@ impl Certificates {
 }
 
 fn check_subject(subject: &PublicKey, expected: &PublicKey) -> Result<(), CertRefusal> {
-    if subject == expected { Ok(()) } else { Err(invalid("P16.2", format!("for {subject}: expected {expected}"))) }
+    if subject == expected {
+        Ok(())
+    } else {
+        Err(invalid("P16.2", format!("for {subject}: expected {expected}")))
+    }
 }
 
 fn check_covers(from: Timestamp, until: Timestamp, issued: Timestamp) -> Result<(), CertRefusal> {
@@ -467,7 +489,10 @@ fn check_roles(credential: &Signed<Credential>, role: Role) -> Result<(), CertRe
     if credential.body().roles.allows(role) {
         return Ok(());
     }
-    Err(invalid("P16.1", format!("a credential of roles {:#04b} for a {role}", credential.body().roles.bits())))
+    Err(invalid(
+        "P16.1",
+        format!("a credential of roles {:#04b} for a {role}", credential.body().roles.bits()),
+    ))
 }
 
 /// Certificates of one statement, being put in order.

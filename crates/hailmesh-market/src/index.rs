@@ -202,7 +202,8 @@ impl<T: Authored> SpatialIndex<T> {
     pub fn nearest(&self, point: GeoPoint) -> Nearest<'_, T> {
         let at = rounded(in_space(point));
         let mut leaves = self.tree.as_ref().map(|tree| tree.nearest_neighbor_iter_with_distance_2(at));
-        let next_leaf = leaves.as_mut().and_then(Iterator::next).map(|(leaf, d2)| (leaf.cell, at_least_m(d2)));
+        let next_leaf =
+            leaves.as_mut().and_then(Iterator::next).map(|(leaf, d2)| (leaf.cell, at_least_m(d2)));
         Nearest { index: self, point, leaves, next_leaf, pending: BinaryHeap::new(), current: Vec::new() }
     }
 
@@ -308,7 +309,11 @@ impl<T: Authored> Nearest<'_, T> {
         }
         let Some(Reverse(first)) = self.pending.pop() else { return false };
         self.open(&first);
-        while self.pending.peek().is_some_and(|Reverse(next)| next.centre_m.total_cmp(&first.centre_m).is_eq()) {
+        while self
+            .pending
+            .peek()
+            .is_some_and(|Reverse(next)| next.centre_m.total_cmp(&first.centre_m).is_eq())
+        {
             if let Some(Reverse(next)) = self.pending.pop() {
                 self.open(&next);
             }

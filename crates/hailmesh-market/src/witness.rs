@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use hailmesh_types::{Duration, PublicKey, Timestamp};
 use hailmesh_wire::{
-    Accept, Ack, AnyVerified, Confirm, Cosign, Counter, DriverOffer, Evidence, EvidenceKind, Release, Request,
-    RiderOffer, ShiftCert, Verified, Void, evidence,
+    Accept, Ack, AnyVerified, Confirm, Cosign, Counter, DriverOffer, Evidence, EvidenceKind, Release,
+    Request, RiderOffer, ShiftCert, Verified, Void, evidence,
 };
 
 /// ACCEPTs kept, and statements of each other sort (P20).
@@ -185,7 +185,10 @@ impl Witness {
 
     /// Two offers of one author and sequence number, as admission finds them: E6.
     #[must_use]
-    pub fn observe_rider_offers(first: &Verified<RiderOffer>, second: &Verified<RiderOffer>) -> Vec<Evidence> {
+    pub fn observe_rider_offers(
+        first: &Verified<RiderOffer>,
+        second: &Verified<RiderOffer>,
+    ) -> Vec<Evidence> {
         let mut found = Findings::of(*first.signer());
         let pair = [AnyVerified::from(first.clone()), AnyVerified::from(second.clone())];
         found.try_kind(EvidenceKind::E6, &[&pair[0], &pair[1]]);
@@ -245,7 +248,8 @@ impl Witness {
         // From now on rather than back from it: time before the beginning of the protocol
         // cannot be said.
         let span = self.span;
-        for shelf in [&mut self.accepts, &mut self.confirms, &mut self.acks, &mut self.ends, &mut self.certs] {
+        for shelf in [&mut self.accepts, &mut self.confirms, &mut self.acks, &mut self.ends, &mut self.certs]
+        {
             while shelf.0.front().is_some_and(|(at, _)| *at + span < now) {
                 shelf.0.pop_front();
             }
@@ -301,7 +305,9 @@ impl Findings {
 
 #[cfg(test)]
 mod tests {
-    use hailmesh_types::{Amount, Cell, Class, Features, GeoPoint, Hash, Resolution, Seats, StatementId, Tariff};
+    use hailmesh_types::{
+        Amount, Cell, Class, Features, GeoPoint, Hash, Resolution, Seats, StatementId, Tariff,
+    };
     use hailmesh_wire::{
         AcceptMode, Body, DriverTerms, EndReason, Extensions, FareKind, NetworkId, Outcome, Prev, SigningKey,
         board_hash, tariff_hash,
@@ -605,7 +611,10 @@ mod tests {
         let second = accept(1, 0, Prev::FIRST, &request(4, 1, &offers));
         assert!(witness.observe_accept(at(2), &second, None, None, None).is_empty());
         let third = accept(1, 0, Prev::FIRST, &request(5, 1, &offers));
-        assert!(witness.observe_accept(at(700), &third, None, None, None).is_empty(), "kept for ten minutes only");
+        assert!(
+            witness.observe_accept(at(700), &third, None, None, None).is_empty(),
+            "kept for ten minutes only"
+        );
         assert_eq!(witness.accepts.0.len(), 1);
     }
 }

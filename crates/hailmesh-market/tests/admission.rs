@@ -14,8 +14,8 @@ use hailmesh_market::limits::{Limits, Rate};
 use hailmesh_market::output::Verdict;
 use hailmesh_types::{PeerKey, PublicKey, Timestamp};
 use hailmesh_wire::{
-    CredentialMode, DecodeError, DriverOffer, Evidence, EvidenceKind, Extensions, Header, NetworkId, Revocation, Topic,
-    Verified, pow_search,
+    CredentialMode, DecodeError, DriverOffer, Evidence, EvidenceKind, Extensions, Header, NetworkId,
+    Revocation, Topic, Verified, pow_search,
 };
 
 /// A message that is to be stopped, and the node that stops it.
@@ -136,15 +136,21 @@ fn cases() -> Vec<(Stop, Case)> {
         node
     };
     all.push((Stop::Duplicate, case(heard(Limits::default()), good.clone())));
-    all.push((Stop::OldSequence, case(heard(Limits::default()), sign(&key(1), driver_offer(4, start(), home())))));
+    all.push((
+        Stop::OldSequence,
+        case(heard(Limits::default()), sign(&key(1), driver_offer(4, start(), home()))),
+    ));
     let mut fork = genuine();
     fork.ttl = secs(60);
     all.push((Stop::Equivocation, case(heard(Limits::default()), sign(&key(1), fork.clone()))));
-    all.push((Stop::Signature, case(heard(Limits::default()), {
-        let bytes = sign(&key(1), fork);
-        let last = bytes.len() - 1;
-        flip(bytes, last)
-    })));
+    all.push((
+        Stop::Signature,
+        case(heard(Limits::default()), {
+            let bytes = sign(&key(1), fork);
+            let last = bytes.len() - 1;
+            flip(bytes, last)
+        }),
+    ));
 
     // Bans: the key, the identity of a known certificate, the identity of an inline one.
     let mut node = plain();
@@ -175,7 +181,10 @@ fn cases() -> Vec<(Stop, Case)> {
         node
     };
     all.push((Stop::PeerRate, case(busy(Limits { peer: one, ..Limits::default() }, &[]), good.clone())));
-    all.push((Stop::PeerRate, case(busy(Limits { peer_topic: one, ..Limits::default() }, &[]), good.clone())));
+    all.push((
+        Stop::PeerRate,
+        case(busy(Limits { peer_topic: one, ..Limits::default() }, &[]), good.clone()),
+    ));
     let strict = Limits { uncredentialed_pool: one, ..Limits::default() };
     all.push((Stop::PoolRate, case(busy(strict.clone(), &[public(&issuer())]), good.clone())));
     all.push((Stop::None, case(busy(strict.clone(), &[]), good.clone())));
@@ -278,7 +287,8 @@ fn evidence_cases() -> Vec<(Stop, Case)> {
         node
     };
     let topic = Topic::evidence(&network());
-    let refuse: fn(&Evidence) -> Result<(), DecodeError> = |_| Err(DecodeError::new("P18.1", "shows nothing"));
+    let refuse: fn(&Evidence) -> Result<(), DecodeError> =
+        |_| Err(DecodeError::new("P18.1", "shows nothing"));
     let message = evidence(EvidenceKind::E1, &accused, vec![]);
     let mut known = heard(Limits::default());
     assert_eq!(known.hear_on(&topic, peer(1), &message).stop, Stop::None);
@@ -299,22 +309,34 @@ fn evidence_cases() -> Vec<(Stop, Case)> {
         (Stop::None, on_evidence(heard(Limits::default()), message.clone())),
         (Stop::EvidenceKnown, on_evidence(known, message.clone())),
         (Stop::EvidenceIrrelevant, on_evidence(plain(), message.clone())),
-        (Stop::None, on_evidence(guarded(Limits::default()), evidence(EvidenceKind::E1, &accused, credentialed))),
+        (
+            Stop::None,
+            on_evidence(guarded(Limits::default()), evidence(EvidenceKind::E1, &accused, credentialed)),
+        ),
         (Stop::EvidenceRate, on_evidence(hurried, evidence(EvidenceKind::E2, &accused, vec![]))),
         (Stop::Full, on_evidence(crowded, evidence(EvidenceKind::E2, &accused, vec![]))),
-        (Stop::EvidenceWrong, Case { check: refuse, ..on_evidence(heard(Limits::default()), message.clone()) }),
-        (Stop::EvidenceWrong, on_evidence(heard(Limits::default()), evidence(EvidenceKind::E5b, &accused, vec![]))),
+        (
+            Stop::EvidenceWrong,
+            Case { check: refuse, ..on_evidence(heard(Limits::default()), message.clone()) },
+        ),
+        (
+            Stop::EvidenceWrong,
+            on_evidence(heard(Limits::default()), evidence(EvidenceKind::E5b, &accused, vec![])),
+        ),
         (Stop::Signature, on_evidence(heard(Limits::default()), flip(message, last))),
         (Stop::Size, on_evidence(plain(), vec![0; 4_097])),
         (Stop::None, on_evidence(guarded(Limits::default()), newer(1))),
         (Stop::RevocationIrrelevant, on_evidence(plain(), newer(1))),
         (Stop::RevocationIrrelevant, on_evidence(informed, newer(2))),
         (Stop::RevocationIrrelevant, on_evidence(guarded(Limits::default()), sign(&issuer(), outdated))),
-        (Stop::Signature, on_evidence(guarded(Limits::default()), {
-            let bytes = newer(1);
-            let last = bytes.len() - 1;
-            flip(bytes, last)
-        })),
+        (
+            Stop::Signature,
+            on_evidence(guarded(Limits::default()), {
+                let bytes = newer(1);
+                let last = bytes.len() - 1;
+                flip(bytes, last)
+            }),
+        ),
     ]
 }
 
@@ -357,7 +379,8 @@ fn every_step_stops_what_it_is_for() {
         }
         seen.insert(stop);
     }
-    let missing: Vec<&str> = Stop::ALL.iter().filter(|stop| !seen.contains(stop)).map(|stop| stop.name()).collect();
+    let missing: Vec<&str> =
+        Stop::ALL.iter().filter(|stop| !seen.contains(stop)).map(|stop| stop.name()).collect();
     assert!(missing.is_empty(), "no case for {missing:?}");
 }
 
@@ -370,8 +393,17 @@ fn names_are_unique_and_verdicts_follow_what_the_forwarder_could_know() {
     assert_eq!(
         rejected,
         [
-            "size", "envelope", "wrong_topic", "key", "body", "wrong_cell", "certificate", "work_wrong", "signature",
-            "certificate_signature", "evidence_wrong"
+            "size",
+            "envelope",
+            "wrong_topic",
+            "key",
+            "body",
+            "wrong_cell",
+            "certificate",
+            "work_wrong",
+            "signature",
+            "certificate_signature",
+            "evidence_wrong"
         ]
     );
 }
@@ -470,7 +502,8 @@ fn the_sequence_table_is_bounded_and_forgets_in_time() {
 fn the_certificate_cache_is_bounded_and_keeps_what_is_used() {
     let mut node = guarded(Limits { certificates: 8, ..unhurried() });
     let hear = |node: &mut Node, driver: u32, seq, inline: bool| {
-        let offer = certify(driver_offer(seq, start(), home()), &key(driver), &key(10_000 + driver), &issuer());
+        let offer =
+            certify(driver_offer(seq, start(), home()), &key(driver), &key(10_000 + driver), &issuer());
         let certs = if inline { offer.certs.clone() } else { Vec::new() };
         let judgement = node.hear(&sign(&key(driver), DriverOffer { certs, ..offer }));
         assert_eq!(judgement.stop, Stop::None);
@@ -493,7 +526,9 @@ fn levels_come_from_issuers_and_receipts() {
     let offer = certify(genuine(), &key(1), &key(2), &issuer());
     let level = |node: &mut Node| {
         let (signer, certs) = (public(&key(1)), &offer.certs);
-        node.admission.verify_certificates(start(), &signer, Role::Driver, start(), offer.cert_id, certs).unwrap()
+        node.admission
+            .verify_certificates(start(), &signer, Role::Driver, start(), offer.cert_id, certs)
+            .unwrap()
     };
     assert_eq!(level(&mut node).level, Level::L2);
     assert_eq!(level(&mut node).identity, Some(public(&key(2))));

@@ -9,9 +9,12 @@ use hailmesh_market::admission::{News, Stop};
 use hailmesh_market::book::Side;
 use hailmesh_market::certificates::Level;
 use hailmesh_market::limits::Limits;
-use hailmesh_market::matching::{DriverWant, Exclusion, Query, RiderWant, search_drivers, search_riders, worth};
+use hailmesh_market::matching::{
+    DriverWant, Exclusion, Query, RiderWant, search_drivers, search_riders, worth,
+};
 use hailmesh_types::{
-    Amount, Bounds, Cell, Class, Currency, Duration, Features, GeoPoint, PublicKey, Resolution, Seats, Tariff, Timestamp,
+    Amount, Bounds, Cell, Class, Currency, Duration, Features, GeoPoint, PublicKey, Resolution, Seats,
+    Tariff, Timestamp,
 };
 use proptest::prelude::*;
 
@@ -190,8 +193,14 @@ fn every_exclusion_is_counted_under_its_reason() {
     assert_eq!(admit(&mut node, 2, with(&|terms| terms.class = Class::LARGE)), Stop::None);
     assert_eq!(admit(&mut node, 3, with(&|terms| terms.seats = Seats::ONE)), Stop::None);
     assert_eq!(admit(&mut node, 4, with(&|terms| terms.features = Features::NONE)), Stop::None);
-    assert_eq!(admit(&mut node, 5, with(&|terms| terms.tariff = Tariff { currency: euro, ..terms.tariff })), Stop::None);
-    assert_eq!(admit(&mut node, 6, with(&|terms| terms.tariff = Tariff { base: 9_000, ..terms.tariff })), Stop::None);
+    assert_eq!(
+        admit(&mut node, 5, with(&|terms| terms.tariff = Tariff { currency: euro, ..terms.tariff })),
+        Stop::None
+    );
+    assert_eq!(
+        admit(&mut node, 6, with(&|terms| terms.tariff = Tariff { base: 9_000, ..terms.tariff })),
+        Stop::None
+    );
     let far = cell_at("40.9,-73.9855".parse().unwrap(), 9);
     assert_eq!(admit(&mut node, 7, driver_offer(1, start(), far)), Stop::None);
     assert_eq!(admit(&mut node, 8, base()), Stop::None);
@@ -329,7 +338,10 @@ fn the_book_as_a_whole_is_bounded_too() {
         assert!(node.book.len() <= 25);
     }
     assert_eq!(node.book.evicted(), 175);
-    assert!((175..200).all(|author| node.book.driver(&public(&key(author))).is_some()), "the longest-lived stay");
+    assert!(
+        (175..200).all(|author| node.book.driver(&public(&key(author))).is_some()),
+        "the longest-lived stay"
+    );
 }
 
 #[test]
@@ -356,7 +368,8 @@ fn strangers_have_a_share_of_a_cell() {
     let issuer = key(1_000);
     let limits = Limits { uncredentialed_places: 4, ..unhurried() };
     let mut node = Node::with(limits.clone(), 0, &[public(&issuer)]);
-    let admitted = (0..20).filter(|author| admit(&mut node, *author, driver_offer(1, start(), home())) == Stop::None);
+    let admitted =
+        (0..20).filter(|author| admit(&mut node, *author, driver_offer(1, start(), home())) == Stop::None);
     assert_eq!(admitted.count(), 4);
     for author in 100..120 {
         let (driver, identity) = (key(author), key(10_000 + author));
@@ -364,7 +377,8 @@ fn strangers_have_a_share_of_a_cell() {
         assert_eq!(admit(&mut node, author, offer), Stop::None);
     }
     // A quarter of 24 and one more.
-    let admitted = (20..60).filter(|author| admit(&mut node, *author, driver_offer(1, start(), home())) == Stop::None);
+    let admitted =
+        (20..60).filter(|author| admit(&mut node, *author, driver_offer(1, start(), home())) == Stop::None);
     assert_eq!(admitted.count(), 2);
     // One that is in stays in when it refreshes.
     assert_eq!(admit(&mut node, 0, driver_offer(2, start(), home())), Stop::None);

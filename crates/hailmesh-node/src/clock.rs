@@ -20,7 +20,7 @@ pub struct Clock {
     anchor: Instant,
     anchor_ms: i64,
     #[cfg(test)]
-    pub(crate) faults: std::sync::Arc<crate::journal::Faults>,
+    faults: std::sync::Arc<crate::journal::Faults>,
 }
 
 /// The wall clock and the timers had come apart.
@@ -42,6 +42,12 @@ impl Clock {
             #[cfg(test)]
             faults: std::sync::Arc::default(),
         }
+    }
+
+    /// A clock whose wall clock a test can set.
+    #[cfg(test)]
+    pub(crate) fn faulty(faults: &std::sync::Arc<crate::journal::Faults>) -> Self {
+        Self { faults: std::sync::Arc::clone(faults), ..Self::start() }
     }
 
     /// The time. Never steps back except by [`Clock::check`]. A wall clock outside the

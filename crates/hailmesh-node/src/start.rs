@@ -118,9 +118,10 @@ async fn open(
     journal: &Journal,
     registry: &mut Registry,
 ) -> Result<Opened, StartError> {
+    #[cfg(not(test))]
     let clock = Clock::start();
     #[cfg(test)]
-    let clock = Clock { faults: Arc::clone(&journal.faults), ..clock };
+    let clock = Clock::faulty(&journal.faults);
     let marks = Marks::compare(home, journal.store()).await?;
     let lost = marks.as_ref().is_some_and(|marks| marks.lost);
     if lost {

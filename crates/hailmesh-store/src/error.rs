@@ -9,8 +9,8 @@ pub enum Error {
         /// Which store.
         what: String,
     },
-    /// What is there cannot be read as a journal. It was left as it is.
-    #[error("{what} is damaged and was left untouched: {detail}")]
+    /// What is there cannot be read as a journal. Nothing of it was removed.
+    #[error("{what} is damaged and was not used: {detail}")]
     Corrupt {
         /// Which store.
         what: String,

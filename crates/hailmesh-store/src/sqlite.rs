@@ -9,8 +9,7 @@ use std::time::Duration;
 use sqlx::migrate::MigrateError;
 use sqlx::query::Query;
 use sqlx::sqlite::{
-    SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteLockingMode, SqliteRow,
-    SqliteSynchronous,
+    SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteLockingMode, SqliteRow, SqliteSynchronous,
 };
 use sqlx::{Column, ConnectOptions, Row as _, Sqlite as Dialect, TypeInfo, ValueRef};
 
@@ -64,14 +63,14 @@ impl Sqlite {
         name.into()
     }
 
-    /// Opens a database that is there, with the lock that keeps others out.
+    /// Opens a database that is there, with the lock that keeps others out. Nothing is
+    /// written by that: who knows what it is.
     async fn connect_to(&self, path: &Path) -> Result<File, Error> {
         let mut options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(false)
             .page_size(u32::try_from(PAGE_BYTES).unwrap_or(4_096))
             .locking_mode(SqliteLockingMode::Exclusive)
-            .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT)
@@ -106,7 +105,14 @@ impl Sqlite {
         }
     }
 
+    /// Sets the mode in which a commit is one sync of the log, and brings the schema up
+    /// to date.
     async fn migrate(&self, file: &mut File) -> Result<(), Error> {
+        let mode = file.fetch("PRAGMA journal_mode = WAL", &[]).await?;
+        if mode != [[Cell::Text("wal".to_owned())]] {
+            let detail = format!("the file system does not take a write-ahead log: {mode:?}");
+            return Err(Error::Unavailable { what: self.what.clone(), detail });
+        }
         let applied = MIGRATIONS.run_direct(None, &mut file.connection, false).await;
         applied.map_err(|error| migration_failure(&self.what, &MIGRATIONS, error, |e| failure(&self.what, e)))
     }
@@ -154,6 +160,17 @@ impl Sqlite {
         sync_folder(folder).map_err(|error| self.io(&format!("cannot sync {}", folder.display()), &error))
     }
 
+    /// SQLite reads a last page that was cut short as if zeros followed. Without a log
+    /// that still holds that page the file must be as long as it says.
+    async fn measure(&self, file: &mut File, bytes: u64) -> Result<(), Error> {
+        let pages = file.fetch("PRAGMA page_count", &[]).await?;
+        let Some(Cell::Int(pages)) = pages.into_iter().flatten().next() else {
+            return Err(self.corrupt("it does not say how long it is"));
+        };
+        let expected = pages.cast_unsigned().saturating_mul(PAGE_BYTES);
+        if bytes == expected { Ok(()) } else { Err(self.corrupt(format!("{bytes} bytes instead of {expected}"))) }
+    }
+
     /// Size of the file; none when there is none.
     fn size(&self) -> Result<Option<u64>, Error> {
         match fs::metadata(&self.path) {
@@ -182,11 +199,16 @@ impl Backend for Sqlite {
             bytes = self.size()?;
         }
         let bytes = bytes.ok_or_else(|| self.corrupt("the file is gone"))?;
+        let has_log = fs::metadata(self.beside("-wal")).is_ok_and(|log| log.len() > 0);
         let mut file = self.connect_to(&self.path).await?;
-        let usable = match self.examine(&mut file, bytes).await {
-            Ok(()) => self.migrate(&mut file).await,
-            Err(error) => Err(error),
+        let usable = async {
+            self.examine(&mut file, bytes).await?;
+            if !has_log {
+                self.measure(&mut file, bytes).await?;
+            }
+            self.migrate(&mut file).await
         };
+        let usable = usable.await;
         match usable {
             Ok(()) => Ok(file),
             Err(error) => {
@@ -344,4 +366,46 @@ fn publish(aside: &Path, path: &Path) -> io::Result<()> {
 /// Makes the names in a folder durable.
 fn sync_folder(path: &Path) -> io::Result<()> {
     if cfg!(unix) { fs::File::open(path)?.sync_all() } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// P11.4, as the connection itself answers.
+    #[tokio::test]
+    async fn every_commit_is_synced_and_the_file_is_locked() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let journal = Sqlite::new(&folder.path().join("x.db"), Some(1 << 20)).expect("a path");
+        let mut file = journal.connect(true).await.expect("opened");
+        let number = |number| vec![vec![Cell::Int(number)]];
+        let text = |text: &str| vec![vec![Cell::Text(text.to_owned())]];
+        for (pragma, expected) in [
+            ("PRAGMA synchronous", number(2)),
+            ("PRAGMA journal_mode", text("wal")),
+            ("PRAGMA locking_mode", text("exclusive")),
+            ("PRAGMA foreign_keys", number(1)),
+            ("PRAGMA secure_delete", number(1)),
+            ("PRAGMA max_page_count", number(256)),
+            ("PRAGMA application_id", number(APPLICATION_ID)),
+        ] {
+            assert_eq!(file.fetch(pragma, &[]).await, Ok(expected), "{pragma}");
+        }
+        file.close().await;
+    }
+
+    /// Between a killed creation and the next start nothing is in the way.
+    #[tokio::test]
+    async fn a_creation_that_was_cut_short_is_begun_anew() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("x.db");
+        let journal = Sqlite::new(&path, None).expect("a path");
+        fs::write(journal.beside(&format!(".new-{}", std::process::id())), "half").expect("written");
+        journal.connect(true).await.expect("opened").close().await;
+        fs::remove_file(&path).expect("removed");
+        // But a file that was there and is gone is not made anew below an open store.
+        let error = journal.connect(false).await.err();
+        assert!(matches!(error, Some(Error::Corrupt { .. })), "{error:?}");
+        assert!(!path.exists());
+    }
 }

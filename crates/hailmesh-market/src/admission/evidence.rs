@@ -74,7 +74,8 @@ impl Admission {
         kind: EvidenceKind,
     ) -> Option<Timestamp> {
         let subject = identity.unwrap_or(accused);
-        let until = if is_permanent(kind) && is_credentialed { None } else { Some(now + self.limits.refusal) };
+        let until =
+            if is_permanent(kind) && is_credentialed { None } else { Some(now + self.limits.refusal) };
         self.bans.ban(subject, until, is_credentialed);
         self.evidence.insert(subject, kind, is_credentialed);
         until
@@ -111,10 +112,11 @@ impl Admission {
         if body.kind == EvidenceKind::E5b {
             return Err(Stop::EvidenceWrong);
         }
-        let chain = self.certificates.stand_behind(&body.accused, &body.certs).map_err(|refusal| match refusal {
-            CertRefusal::Unsupported(_) => Stop::CertificateExtension,
-            _ => Stop::EvidenceWrong,
-        })?;
+        let chain =
+            self.certificates.stand_behind(&body.accused, &body.certs).map_err(|refusal| match refusal {
+                CertRefusal::Unsupported(_) => Stop::CertificateExtension,
+                _ => Stop::EvidenceWrong,
+            })?;
         let booked = book.standing_of(&body.accused);
         // Only an identity that an issuer vouches for takes the blame of its keys: any
         // other could be put in front to shield the guilty one.
@@ -131,7 +133,9 @@ impl Admission {
         if !self.evidence.has_room(is_backed) {
             return Err(Stop::Full);
         }
-        if !(self.peers_evidence.take(&source, now) && self.evidence_rate.has_token(self.limits.evidence_rate, now)) {
+        if !(self.peers_evidence.take(&source, now)
+            && self.evidence_rate.has_token(self.limits.evidence_rate, now))
+        {
             return Err(Stop::EvidenceRate);
         }
         check(body).map_err(|_| Stop::EvidenceWrong)?;
@@ -158,7 +162,9 @@ impl Admission {
         if !is_current || !self.certificates.is_news(&statement) {
             return Stop::RevocationIrrelevant;
         }
-        if !(self.peers_evidence.take(&source, now) && self.evidence_rate.has_token(self.limits.evidence_rate, now)) {
+        if !(self.peers_evidence.take(&source, now)
+            && self.evidence_rate.has_token(self.limits.evidence_rate, now))
+        {
             return Stop::EvidenceRate;
         }
         let Ok(revocation) = statement.verify() else { return Stop::Signature };

@@ -152,7 +152,10 @@ impl AdmissionStats {
     #[must_use]
     pub fn stopped(&self) -> BTreeMap<&'static str, u64> {
         let counted = Stop::ALL.iter().map(|stop| (*stop, self.count(*stop)));
-        counted.filter(|(stop, count)| *stop != Stop::None && *count > 0).map(|(s, n)| (s.name(), n)).collect()
+        counted
+            .filter(|(stop, count)| *stop != Stop::None && *count > 0)
+            .map(|(s, n)| (s.name(), n))
+            .collect()
     }
 
     pub(super) fn add(&mut self, stop: Stop) {

@@ -144,6 +144,7 @@ pub enum DriverEvent {
 }
 
 /// What becomes durable.
+#[expect(clippy::large_enum_variant, reason = "a few short-lived values; keys keep their point")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DriverWrite {
     /// W1: the slot is bound by this ACCEPT.
@@ -236,7 +237,11 @@ impl DriverLane {
     }
 
     fn past_by_request(&self, request: &StatementId) -> Option<(u64, &PastSlot)> {
-        self.past.iter().rev().find(|(_, past)| past.held.request == *request).map(|(slot, past)| (*slot, past))
+        self.past
+            .iter()
+            .rev()
+            .find(|(_, past)| past.held.request == *request)
+            .map(|(slot, past)| (*slot, past))
     }
 
     /// The table of P6: applies one event.
@@ -283,10 +288,7 @@ impl DriverLane {
             (LaneState::Free, Guard::Pass) => {
                 let held = Held { request, accept, rider };
                 self.state = LaneState::Held(held);
-                Step::write(
-                    DriverWrite::Bind { slot: self.slot, held },
-                    vec![DriverSend::Accept(self.slot)],
-                )
+                Step::write(DriverWrite::Bind { slot: self.slot, held }, vec![DriverSend::Accept(self.slot)])
             }
             // P6.2: the node does not agree, or not to this fare.
             (LaneState::Free, Guard::Counter) => Step::send(DriverSend::Counter(request)),
@@ -309,13 +311,8 @@ impl DriverLane {
                     return Step::send(DriverSend::Reject(confirm, RejectReason::Bad));
                 }
                 // P6.6
-                self.state = LaneState::Firm {
-                    held: *held,
-                    confirm,
-                    arrived: false,
-                    boarded: false,
-                    complete: None,
-                };
+                self.state =
+                    LaneState::Firm { held: *held, confirm, arrived: false, boarded: false, complete: None };
                 Step::write(
                     DriverWrite::Firm { slot: self.slot, confirm },
                     vec![DriverSend::Ack(self.slot), DriverSend::WithdrawOffer],
@@ -352,7 +349,11 @@ impl DriverLane {
             LaneState::Held(held) if held.accept == accept && held.rider == rider => Outcome::NotChosen,
             // P6.12
             LaneState::Firm { held, boarded, .. } if held.accept == accept && held.rider == rider => {
-                if *boarded { Outcome::CompletedUnilateral } else { Outcome::RiderReleased }
+                if *boarded {
+                    Outcome::CompletedUnilateral
+                } else {
+                    Outcome::RiderReleased
+                }
             }
             _ => return self.on_late(accept, rider, release),
         };
@@ -380,10 +381,9 @@ impl DriverLane {
             }
             // P6.19: after the end it only joins the receipt.
             _ => match self.past_by_accept(&accept) {
-                Some((slot, past)) if past.held.rider == rider => Step::write(
-                    DriverWrite::Keep { slot, statement: cosign },
-                    vec![DriverSend::Nothing],
-                ),
+                Some((slot, past)) if past.held.rider == rider => {
+                    Step::write(DriverWrite::Keep { slot, statement: cosign }, vec![DriverSend::Nothing])
+                }
                 _ => Step::send(DriverSend::Reject(cosign, RejectReason::Unknown)),
             },
         }
@@ -400,11 +400,9 @@ impl DriverLane {
                 self.end(Outcome::DriverCancelled, None, vec![DriverSend::Void(slot)])
             }
             // P6.15
-            (LaneState::Firm { arrived: true, boarded: false, .. }, DriverEvent::NoShow) => self.end(
-                Outcome::NoShowClaimed,
-                None,
-                vec![DriverSend::NoShow(slot), DriverSend::Void(slot)],
-            ),
+            (LaneState::Firm { arrived: true, boarded: false, .. }, DriverEvent::NoShow) => {
+                self.end(Outcome::NoShowClaimed, None, vec![DriverSend::NoShow(slot), DriverSend::Void(slot)])
+            }
             // P6.16, P8.3
             (LaneState::Firm { arrived, boarded: false, .. }, DriverEvent::Arrived) => {
                 *arrived = true;
@@ -416,10 +414,7 @@ impl DriverLane {
                 Step::write(DriverWrite::Ride { slot }, Vec::new())
             }
             // P6.16: only after boarding is there anything to complete.
-            (
-                LaneState::Firm { boarded: true, complete, .. },
-                DriverEvent::Complete { complete: signed },
-            ) => {
+            (LaneState::Firm { boarded: true, complete, .. }, DriverEvent::Complete { complete: signed }) => {
                 *complete = Some(signed);
                 Step::write(DriverWrite::Ride { slot }, Vec::new())
             }

@@ -115,6 +115,7 @@ pub enum RiderEvent {
 }
 
 /// What becomes durable.
+#[expect(clippy::large_enum_variant, reason = "a few short-lived values; keys keep their point")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RiderWrite {
     /// W4: the slot is bound by this CONFIRM.
@@ -144,6 +145,7 @@ pub enum RiderWrite {
 }
 
 /// What is said.
+#[expect(clippy::large_enum_variant, reason = "a few short-lived values; keys keep their point")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RiderSend {
     /// The stored CONFIRM of this slot, with its openings where P5.4 allows.
@@ -210,9 +212,7 @@ impl RiderChain {
         let slot = self.slot;
         match &self.state {
             // P7.8
-            RiderState::Committed(binding) | RiderState::Firm { binding, .. }
-                if binding.accept == accept =>
-            {
+            RiderState::Committed(binding) | RiderState::Firm { binding, .. } if binding.accept == accept => {
                 Step::send(RiderSend::Confirm(slot))
             }
             // P7.2: the slot is used up, now and for ever.
@@ -246,7 +246,8 @@ impl RiderChain {
                 Step::send(RiderSend::Nothing)
             }
             _ => {
-                let named = |past: &PastBinding| past.binding.confirm == confirm && past.binding.driver == driver;
+                let named =
+                    |past: &PastBinding| past.binding.confirm == confirm && past.binding.driver == driver;
                 match self.past.iter().rev().find(|(_, past)| named(past)) {
                     // P7.13
                     Some((slot, _)) => Step::send(RiderSend::End(*slot)),

@@ -30,7 +30,11 @@ const VIEW_MAX: usize = 24;
 const APART: Duration = Duration::from_secs(10);
 
 impl Marketplace {
-    pub(super) fn go_online(&mut self, now: Timestamp, profile: DriverProfile) -> Result<Answer, CommandError> {
+    pub(super) fn go_online(
+        &mut self,
+        now: Timestamp,
+        profile: DriverProfile,
+    ) -> Result<Answer, CommandError> {
         profile.tariff.check().map_err(|error| CommandError::BadValue {
             what: error.field,
             value: error.value.to_string(),
@@ -211,7 +215,8 @@ impl Marketplace {
     }
 
     pub(super) fn withdraw_due(&mut self, now: Timestamp) {
-        let bound = self.driver.as_ref().is_some_and(|driver| matches!(driver.lane.state, LaneState::Firm { .. }));
+        let bound =
+            self.driver.as_ref().is_some_and(|driver| matches!(driver.lane.state, LaneState::Firm { .. }));
         if bound {
             self.withdraw_driver_offer(now);
         }
@@ -231,7 +236,12 @@ impl Marketplace {
         self.notify(Event::OfferWithdrawn { role: Role::Driver });
     }
 
-    fn draft_driver_offer(&mut self, now: Timestamp, cell: Cell, live: bool) -> Option<Verified<DriverOffer>> {
+    fn draft_driver_offer(
+        &mut self,
+        now: Timestamp,
+        cell: Cell,
+        live: bool,
+    ) -> Option<Verified<DriverOffer>> {
         let seq = self.driver_seq()?;
         let driver = self.driver.as_ref()?;
         let profile = driver.profile.as_ref()?;
@@ -260,7 +270,7 @@ impl Marketplace {
             ttl: self.config.timers.offer_ttl,
             cell,
             slot,
-            live: live.then(|| DriverTerms {
+            live: live.then_some(DriverTerms {
                 class: profile.class,
                 seats: profile.seats,
                 features: profile.features,

@@ -3,8 +3,8 @@
 use hailmesh_types::{Amount, Duration, StatementId, Timestamp};
 use hailmesh_wire::LATE_GRACE;
 use hailmesh_wire::{
-    Cosign, EndReason, Extensions, Kind, NoShow, Outcome, Release, RideState, Verified, Void,
-    cancel_fee, tariff_of,
+    Cosign, EndReason, Extensions, Kind, NoShow, Outcome, Release, RideState, Verified, Void, cancel_fee,
+    tariff_of,
 };
 
 use crate::command::{Answer, CommandError};
@@ -50,9 +50,10 @@ impl Marketplace {
         let Some(deal) = self.deals.get(&slot) else { return Vec::new() };
         let firm = deal.firm_at.is_some();
         let boarded = outcome == Outcome::CompletedUnilateral;
-        let ref_id = terms.ref_id.or(proof).or_else(|| {
-            deal.complete.as_ref().filter(|_| boarded).map(|complete| complete.id())
-        });
+        let ref_id = terms
+            .ref_id
+            .or(proof)
+            .or_else(|| deal.complete.as_ref().filter(|_| boarded).map(|complete| complete.id()));
         let void = (outcome != Outcome::Completed).then(|| {
             let body = Void {
                 to: deal.counterparty(),

@@ -29,7 +29,8 @@ impl Marketplace {
             return self.out(Output::Judge { message, verdict: Verdict::Ignore });
         }
         let network = self.network;
-        let check = |found: &Evidence| -> Result<(), DecodeError> { evidence::check(found, network).map(|_| ()) };
+        let check =
+            |found: &Evidence| -> Result<(), DecodeError> { evidence::check(found, network).map(|_| ()) };
         let judged = self.admission.judge(&mut self.book, now, message.source, topic, &bytes, &check);
         self.out(Output::Judge { message, verdict: judged.verdict });
         self.on_news(now, judged.news);
@@ -58,7 +59,11 @@ impl Marketplace {
         }
         self.timers.set_or_clear(Timer::Expiry, self.book.next_expiry());
         if look_again && self.is_shopping() {
-            let free = self.rider.as_ref().and_then(|rider| rider.search.as_ref()).is_some_and(|s| s.asks.is_empty());
+            let free = self
+                .rider
+                .as_ref()
+                .and_then(|rider| rider.search.as_ref())
+                .is_some_and(|s| s.asks.is_empty());
             if free {
                 self.shop(now);
             }
@@ -111,7 +116,8 @@ impl Marketplace {
         use hailmesh_wire::DriverOffer;
         let shared: Arc<[u8]> = bytes.into();
         if let Some(driver) = self.driver.as_ref() {
-            let Ok(offer) = Signed::<DriverOffer>::decode(Arc::clone(&shared)).and_then(Signed::verify) else {
+            let Ok(offer) = Signed::<DriverOffer>::decode(Arc::clone(&shared)).and_then(Signed::verify)
+            else {
                 return;
             };
             let body = offer.body();
@@ -139,7 +145,9 @@ impl Marketplace {
         let slots: Vec<SlotRef> = self
             .deals
             .values_mut()
-            .filter(|deal| deal.role() == Role::Rider && deal.counterparty() == *booked.key() && deal.ended.is_none())
+            .filter(|deal| {
+                deal.role() == Role::Rider && deal.counterparty() == *booked.key() && deal.ended.is_none()
+            })
             .map(|deal| {
                 if !offer.addrs.is_empty() {
                     deal.addrs.clone_from(&offer.addrs);
@@ -166,7 +174,8 @@ impl Marketplace {
 
     fn store_evidence(&mut self, now: Timestamp, found: Evidence, identity: Option<PublicKey>) {
         let (accused, kind) = (found.accused, found.kind);
-        if self.admission.knows_evidence(identity.as_ref().unwrap_or(&accused), kind) || self.is_own(&accused) {
+        if self.admission.knows_evidence(identity.as_ref().unwrap_or(&accused), kind) || self.is_own(&accused)
+        {
             return;
         }
         // A throw-away key: the report must not show who rode (P18.3).

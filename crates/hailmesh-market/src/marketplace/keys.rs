@@ -115,10 +115,7 @@ impl Marketplace {
         driver.retired.insert(old.key, old.lane);
         self.book.unpin(&old.key);
         let key = driver.key;
-        self.persist(vec![
-            Record::Key(key_record(&driver, now)),
-            Record::KeyErased { key: old.key },
-        ]);
+        self.persist(vec![Record::Key(key_record(&driver, now)), Record::KeyErased { key: old.key }]);
         self.driver = Some(Box::new(driver));
         self.transport = key.to_peer_key();
         self.notify(Event::KeyReplaced { key });

@@ -6,6 +6,8 @@
 
 mod deal;
 mod driver;
+mod driver_asks;
+mod driver_firm;
 mod driver_offer;
 mod ending;
 mod exchange;
@@ -395,16 +397,8 @@ impl Marketplace {
 
     fn add_ride(&mut self, ride: RideId, role: Role, state: RideState, at: Timestamp) {
         let history = vec![Step { at, state, reason: None }];
-        let entry = Ride {
-            role,
-            state,
-            history,
-            created: at,
-            slot: None,
-            asked: 0,
-            settle_ms: None,
-            no_match: None,
-        };
+        let entry =
+            Ride { role, state, history, created: at, slot: None, asked: 0, settle_ms: None, no_match: None };
         self.rides.insert(ride, entry);
         if self.rides.len() > RIDES_MAX {
             let over = self.rides.iter().find(|(_, ride)| is_over(ride.state)).map(|(id, _)| *id);
@@ -446,9 +440,7 @@ impl Marketplace {
 
     fn wrong_state(&self, ride: RideId, allowed: &[RideState]) -> CommandError {
         match self.rides.get(&ride) {
-            Some(entry) => {
-                CommandError::WrongState { ride, state: entry.state, allowed: allowed.to_vec() }
-            }
+            Some(entry) => CommandError::WrongState { ride, state: entry.state, allowed: allowed.to_vec() },
             None => CommandError::UnknownRide(ride),
         }
     }

@@ -33,7 +33,8 @@ impl Marketplace {
         let code = code.map(|code| Private(String::from_utf8_lossy(code.expose()).into_owned()));
         let pickup = deal.and_then(|deal| deal.pickup());
         let drop = deal.and_then(|deal| DropPlace::from_opening(&deal.opening(SecretPurpose::Drop)?).ok());
-        let vehicle = deal.and_then(|deal| VehicleCard::from_opening(&deal.opening(SecretPurpose::Vehicle)?).ok());
+        let vehicle =
+            deal.and_then(|deal| VehicleCard::from_opening(&deal.opening(SecretPurpose::Vehicle)?).ok());
         let contact = pickup.as_ref().map(|place| {
             let text = |text: &dyn std::fmt::Display| text.to_string();
             Private([text(&place.name), text(&place.phone), text(&place.note)])
@@ -77,11 +78,12 @@ impl Marketplace {
         let belongs = |kind: Kind| !matches!(kind, Kind::Status | Kind::EnRoute | Kind::Reject);
         // Of repeated statements only the one that counts: the last of its side.
         let statements = deal.said.iter().filter(|said| {
-            belongs(said.kind)
-                && deal.last_said(said.kind, said.own).is_some_and(|last| last.id == said.id)
+            belongs(said.kind) && deal.last_said(said.kind, said.own).is_some_and(|last| last.id == said.id)
         });
         let mut certs: Vec<Arc<[u8]>> = Vec::new();
-        if let Some(cert) = self.driver.as_ref().filter(|driver| driver.key == slot.key).and_then(|d| d.cert.as_ref()) {
+        if let Some(cert) =
+            self.driver.as_ref().filter(|driver| driver.key == slot.key).and_then(|d| d.cert.as_ref())
+        {
             certs.push(Arc::clone(cert.bytes()));
         } else if let Some(id) = deal.offer.body().cert_id
             && let Some(bytes) = self.admission.certificates().bytes_of(&id)
@@ -89,7 +91,8 @@ impl Marketplace {
             certs.push(bytes.into());
         }
         let bytes: Vec<Arc<[u8]>> = statements.map(|said| Arc::clone(&said.bytes)).collect();
-        let receipt = Receipt::assemble(self.config.network.clone(), bytes, certs, Vec::<(Purpose, _)>::new());
+        let receipt =
+            Receipt::assemble(self.config.network.clone(), bytes, certs, Vec::<(Purpose, _)>::new());
         Some(receipt.encode())
     }
 
@@ -136,7 +139,9 @@ impl Marketplace {
             (Some(driver), _) if driver.live => {
                 driver.offers.back().map(|offer| (offer.body().seq, offer.body().issued))
             }
-            (None, Some(search)) => search.offer.as_ref().map(|offer| (offer.body().seq, offer.body().issued)),
+            (None, Some(search)) => {
+                search.offer.as_ref().map(|offer| (offer.body().seq, offer.body().issued))
+            }
             _ => None,
         };
         let cell = driver.and_then(|driver| driver.position.as_ref().and_then(PublishedPosition::cell));
@@ -172,7 +177,12 @@ impl Marketplace {
     /// The fare that an offer would ask for a ride, minor units; nothing when it is
     /// above every bound.
     #[must_use]
-    pub fn quote(&self, offer: &DriverOffer, dist_m: u32, ride_time: hailmesh_types::Duration) -> Option<Amount> {
+    pub fn quote(
+        &self,
+        offer: &DriverOffer,
+        dist_m: u32,
+        ride_time: hailmesh_types::Duration,
+    ) -> Option<Amount> {
         let terms = offer.live.as_ref()?;
         let fare = terms.tariff.fare(dist_m, ride_time, hailmesh_types::Duration::ZERO).ok()?;
         Some(fare.total)

@@ -7,9 +7,7 @@ use hailmesh_types::{PublicKey, Timestamp};
 use hailmesh_wire::{AnyStatement, RideState, Verified};
 
 use crate::config::{Config, ConfigError};
-use crate::handshake::{
-    Binding, DriverLane, Held, LaneState, PastBinding, PastSlot, RiderChain, RiderState,
-};
+use crate::handshake::{Binding, DriverLane, Held, LaneState, PastBinding, PastSlot, RiderChain, RiderState};
 use crate::journal::{Bound, KeyRecord, Record, Role, SecretPurpose, SlotRef};
 use crate::output::Output;
 use crate::view::Step;
@@ -96,7 +94,9 @@ impl Marketplace {
         }
         market.restore_keys(&held, &erased, &seqs)?;
         for (slot, statement, peer, bytes, at) in rows {
-            let Ok(kind) = AnyStatement::decode(bytes.clone()).map(|statement| statement.kind()) else { continue };
+            let Ok(kind) = AnyStatement::decode(bytes.clone()).map(|statement| statement.kind()) else {
+                continue;
+            };
             let periods = market.config.timers;
             market.outbox.put(slot, statement, kind, peer, bytes, at.min(now), &periods);
         }
@@ -106,11 +106,8 @@ impl Marketplace {
     }
 
     fn restore_slot(&mut self, slot: SlotRef, draft: Draft) -> Result<(), RecoverError> {
-        let damaged = |what: Missing| RecoverError::Damaged {
-            slot: slot.slot,
-            key: format!("{:?}", slot.key),
-            what,
-        };
+        let damaged =
+            |what: Missing| RecoverError::Damaged { slot: slot.slot, key: format!("{:?}", slot.key), what };
         let bound = draft.bound.ok_or_else(|| damaged("its binding is missing"))?;
         let (ride, role, at) = (bound.ride, bound.role, bound.at);
         let mut deal = Deal::restore(bound, draft.said).map_err(damaged)?;
@@ -176,19 +173,22 @@ impl Marketplace {
         erased: &[PublicKey],
         seqs: &BTreeMap<PublicKey, u64>,
     ) -> Result<(), RecoverError> {
-        let owners: Vec<(PublicKey, Role)> = self.deals.values().map(|deal| (deal.slot().key, deal.role())).collect();
+        let owners: Vec<(PublicKey, Role)> =
+            self.deals.values().map(|deal| (deal.slot().key, deal.role())).collect();
         let unknown = |key: &PublicKey| !held.contains_key(key) && !erased.contains(key);
         if owners.iter().any(|(key, _)| unknown(key)) {
             return Err(RecoverError::Orphan);
         }
         let usable = |key: &KeyRecord| !erased.contains(&key.key);
         // The shift key in use is the newest that was not erased.
-        let current = held.values().filter(|key| key.role == Role::Driver && usable(key)).max_by_key(|key| key.created);
+        let current =
+            held.values().filter(|key| key.role == Role::Driver && usable(key)).max_by_key(|key| key.created);
         if let (Some(current), Some(Role::Driver)) = (current, self.role) {
             let signing = SigningKey::from_bytes(&current.secret.0);
             let mut driver = DriverSide::new(signing, current.until, &self.config.limits);
             driver.replaces_lost = current.replaces_lost;
-            driver.cert = current.cert.as_ref().and_then(|cert| Verified::from_own_journal(cert.clone()).ok());
+            driver.cert =
+                current.cert.as_ref().and_then(|cert| Verified::from_own_journal(cert.clone()).ok());
             driver.lane = self.lane_of_deals(&current.key);
             driver.seq = seqs.get(&current.key).copied().unwrap_or(0);
             driver.seq_limit = driver.seq;

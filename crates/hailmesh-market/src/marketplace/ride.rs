@@ -42,7 +42,13 @@ impl Marketplace {
     }
 
     /// Signs a statement of ours about a deal, keeps it, and sends it until it is heard.
-    fn state<T: Body>(&mut self, now: Timestamp, slot: SlotRef, body: T, mut more: Vec<Record>) -> Option<Verified<T>> {
+    fn state<T: Body>(
+        &mut self,
+        now: Timestamp,
+        slot: SlotRef,
+        body: T,
+        mut more: Vec<Record>,
+    ) -> Option<Verified<T>> {
         let signing = self.signing_for(&slot.key)?;
         let statement = self.sign(&signing, body);
         let mut records: Vec<Record> = Vec::new();
@@ -63,7 +69,12 @@ impl Marketplace {
     // ---- the driver's part ----
 
     /// P8.2: on the way.
-    pub(super) fn set_out(&mut self, now: Timestamp, ride: RideId, eta: Duration) -> Result<Answer, CommandError> {
+    pub(super) fn set_out(
+        &mut self,
+        now: Timestamp,
+        ride: RideId,
+        eta: Duration,
+    ) -> Result<Answer, CommandError> {
         let slot = self.firm_deal(ride, Role::Driver, &[RideState::Firm, RideState::EnRoute])?;
         self.say_en_route(now, slot, eta);
         Ok(Answer::Ride(ride))
@@ -202,7 +213,8 @@ impl Marketplace {
             _ => None,
         });
         let (Some(opening), Some(deal)) = (opening, self.deals.get_mut(&slot)) else { return };
-        let right = deal.confirm.as_ref().is_some_and(|confirm| Deal::opens(confirm.body(), Purpose::Drop, &opening));
+        let right =
+            deal.confirm.as_ref().is_some_and(|confirm| Deal::opens(confirm.body(), Purpose::Drop, &opening));
         if right && !deal.secrets.contains_key(&SecretPurpose::Drop) {
             let record = deal.keep(SecretPurpose::Drop, opening_bytes(&opening));
             self.persist(vec![record]);
@@ -210,12 +222,19 @@ impl Marketplace {
     }
 
     /// P9.3: proposes the final fare.
-    pub(super) fn complete(&mut self, now: Timestamp, ride: RideId, figures: Completion) -> Result<Answer, CommandError> {
+    pub(super) fn complete(
+        &mut self,
+        now: Timestamp,
+        ride: RideId,
+        figures: Completion,
+    ) -> Result<Answer, CommandError> {
         let slot = self.firm_deal(ride, Role::Driver, &[RideState::InProgress])?;
         let most = usize::from(self.config.limits.complete);
         let Some(deal) = self.deals.get(&slot) else { return Err(CommandError::UnknownRide(ride)) };
         if deal.own_said().filter(|said| said.kind == Kind::Complete).count() >= most {
-            return Err(CommandError::Boarding("the final fare was proposed three times: end the ride alone or wait"));
+            return Err(CommandError::Boarding(
+                "the final fare was proposed three times: end the ride alone or wait",
+            ));
         }
         let (request, accept) = (deal.request.body(), deal.accept.body());
         let Some(tariff) = tariff_of(deal.offer.body()) else { return Err(CommandError::UnknownRide(ride)) };
@@ -288,9 +307,16 @@ impl Marketplace {
     }
 
     /// The slot of ours that a driver's statement about an agreement belongs to.
-    fn rider_slot(&self, turn: &mut Turn, agreement: &AgreementId, signer: &hailmesh_types::PublicKey) -> Option<SlotRef> {
+    fn rider_slot(
+        &self,
+        turn: &mut Turn,
+        agreement: &AgreementId,
+        signer: &hailmesh_types::PublicKey,
+    ) -> Option<SlotRef> {
         let slot = self.deal_by_agreement(agreement).filter(|slot| {
-            self.deals.get(slot).is_some_and(|deal| deal.role() == Role::Rider && deal.counterparty() == *signer)
+            self.deals
+                .get(slot)
+                .is_some_and(|deal| deal.role() == Role::Rider && deal.counterparty() == *signer)
         });
         if slot.is_none() {
             turn.refuse(RejectReason::Unknown);
@@ -299,7 +325,9 @@ impl Marketplace {
     }
 
     pub(super) fn on_en_route(&mut self, now: Timestamp, turn: &mut Turn, en_route: Verified<EnRoute>) {
-        let Some(slot) = self.rider_slot(turn, &en_route.body().agreement_id, en_route.signer()) else { return };
+        let Some(slot) = self.rider_slot(turn, &en_route.body().agreement_id, en_route.signer()) else {
+            return;
+        };
         let most = usize::from(self.config.limits.en_route);
         let Some(deal) = self.deals.get_mut(&slot) else { return };
         if deal.ended.is_some() {
@@ -322,13 +350,17 @@ impl Marketplace {
     }
 
     pub(super) fn on_arrived(&mut self, now: Timestamp, turn: &mut Turn, arrived: Verified<Arrived>) {
-        let Some(slot) = self.rider_slot(turn, &arrived.body().agreement_id, arrived.signer()) else { return };
+        let Some(slot) = self.rider_slot(turn, &arrived.body().agreement_id, arrived.signer()) else {
+            return;
+        };
         let most = usize::from(self.config.limits.arrived);
         let Some(deal) = self.deals.get_mut(&slot) else { return };
         if deal.firm_at.is_none() {
             return turn.refuse(RejectReason::Busy);
         }
-        if deal.ended.is_some() || !matches!(deal.phase, RideState::Firm | RideState::EnRoute | RideState::Arrived) {
+        if deal.ended.is_some()
+            || !matches!(deal.phase, RideState::Firm | RideState::EnRoute | RideState::Arrived)
+        {
             return turn.nothing();
         }
         if deal.said.iter().filter(|said| said.kind == Kind::Arrived).count() >= most {
@@ -377,7 +409,9 @@ impl Marketplace {
     }
 
     pub(super) fn on_boarded(&mut self, now: Timestamp, turn: &mut Turn, boarded: Verified<Boarded>) {
-        let Some(slot) = self.rider_slot(turn, &boarded.body().agreement_id, boarded.signer()) else { return };
+        let Some(slot) = self.rider_slot(turn, &boarded.body().agreement_id, boarded.signer()) else {
+            return;
+        };
         let secret = boarded.body().board_secret;
         let Some(deal) = self.deals.get(&slot) else { return };
         if deal.firm_at.is_none() {
@@ -413,7 +447,9 @@ impl Marketplace {
 
     /// P7.15, P7.16, P9.4.
     pub(super) fn on_complete(&mut self, now: Timestamp, turn: &mut Turn, complete: Verified<Complete>) {
-        let Some(slot) = self.rider_slot(turn, &complete.body().agreement_id, complete.signer()) else { return };
+        let Some(slot) = self.rider_slot(turn, &complete.body().agreement_id, complete.signer()) else {
+            return;
+        };
         let most = usize::from(self.config.limits.complete);
         let Some(deal) = self.deals.get(&slot) else { return };
         let accept = deal.bound.accept;
@@ -480,12 +516,22 @@ impl Marketplace {
         };
         let tariff = tariff_of(deal.offer.body());
         let sound = tariff.is_some_and(|tariff| {
-            check_complete(tariff, deal.request.body(), deal.accept.body(), deal.counter.is_some(), complete.body()).is_ok()
+            check_complete(
+                tariff,
+                deal.request.body(),
+                deal.accept.body(),
+                deal.counter.is_some(),
+                complete.body(),
+            )
+            .is_ok()
         });
         if !sound {
-            return Err(CommandError::Boarding("the items do not make this fare: the driver must correct it"));
+            return Err(CommandError::Boarding(
+                "the items do not make this fare: the driver must correct it",
+            ));
         }
-        let event = RiderEvent::Complete { accept: deal.bound.accept, driver: deal.counterparty(), agreed: true };
+        let event =
+            RiderEvent::Complete { accept: deal.bound.accept, driver: deal.counterparty(), agreed: true };
         self.ride_on(now, &mut Turn::own(), slot, event, None, EndingTerms::default());
         Ok(Answer::Ride(ride))
     }
@@ -559,7 +605,11 @@ impl Marketplace {
         text: Text<140>,
     ) -> Result<Answer, CommandError> {
         if !(1..=5).contains(&stars) {
-            return Err(CommandError::BadValue { what: "stars", value: stars.to_string(), expected: "1 to 5" });
+            return Err(CommandError::BadValue {
+                what: "stars",
+                value: stars.to_string(),
+                expected: "1 to 5",
+            });
         }
         let slot = self.deal_of(ride, None)?;
         let Some(deal) = self.deals.get(&slot) else { return Err(CommandError::UnknownRide(ride)) };

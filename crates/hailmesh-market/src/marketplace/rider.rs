@@ -87,7 +87,9 @@ impl Marketplace {
         let event = RiderEvent::Accept { accept: id, driver, chosen: draft.is_some(), confirm };
         let step = chain.chain.transition(event);
         let slot = SlotRef { key: to, lane: 0, slot: chain.chain.slot };
-        if let ([RiderWrite::Bind { .. }], Some(draft), Some(pending)) = (step.writes.as_slice(), draft, &pending) {
+        if let ([RiderWrite::Bind { .. }], Some(draft), Some(pending)) =
+            (step.writes.as_slice(), draft, &pending)
+        {
             self.commit_rider(now, slot, pending, &accept, draft);
         } else if let (Err(why), Some(_)) = (&verdict, &pending) {
             self.note_answer(now, &driver, why);
@@ -99,7 +101,12 @@ impl Marketplace {
     }
 
     /// P7.20. What fails is named as the user is told it.
-    fn accept_guard(&mut self, now: Timestamp, pending: &Pending, accept: &Verified<Accept>) -> Result<(), &'static str> {
+    fn accept_guard(
+        &mut self,
+        now: Timestamp,
+        pending: &Pending,
+        accept: &Verified<Accept>,
+    ) -> Result<(), &'static str> {
         let body = accept.body();
         let request = pending.request.body();
         let offer = &pending.offer.offer;
@@ -130,7 +137,12 @@ impl Marketplace {
         Ok(())
     }
 
-    fn draft_confirm(&mut self, now: Timestamp, pending: &Pending, accept: &Verified<Accept>) -> Option<Draft> {
+    fn draft_confirm(
+        &mut self,
+        now: Timestamp,
+        pending: &Pending,
+        accept: &Verified<Accept>,
+    ) -> Option<Draft> {
         let (pickup_salt, drop_salt) = (self.random(), self.random());
         let secret: [u8; 16] = self.random();
         let code = self.random::<8>();
@@ -355,7 +367,8 @@ impl Marketplace {
             }
             _ => {
                 // A human said no, later and in an exchange of the driver's own.
-                let asked = self.rider.as_ref().and_then(|rider| rider.search.as_ref()?.asks.get(&body.about));
+                let asked =
+                    self.rider.as_ref().and_then(|rider| rider.search.as_ref()?.asks.get(&body.about));
                 if asked.is_some_and(|pending| pending.offer.offer.signer() == reject.signer()) {
                     self.on_request_refused(now, body.about, body.reason);
                 }

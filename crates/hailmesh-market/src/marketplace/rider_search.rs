@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use hailmesh_types::{Amount, Cell, Duration, PublicKey, Resolution, StatementId, Timestamp};
 use hailmesh_wire::{
-    AcceptMode, Attachment, Counter, DriverOffer, Extensions, Frame, Invite, RejectReason, Request, RideState, RiderOffer,
-    Verified,
+    AcceptMode, Attachment, Counter, DriverOffer, Extensions, Frame, Invite, RejectReason, Request,
+    RideState, RiderOffer, Verified,
 };
 
 use crate::book::BookedDriver;
@@ -291,7 +291,12 @@ impl Marketplace {
     }
 
     /// Takes an open REQUEST that this key asked of this driver.
-    pub(super) fn take_ask(&mut self, key: &PublicKey, request: &StatementId, driver: &PublicKey) -> Option<Pending> {
+    pub(super) fn take_ask(
+        &mut self,
+        key: &PublicKey,
+        request: &StatementId,
+        driver: &PublicKey,
+    ) -> Option<Pending> {
         let search = self.rider.as_mut()?.search.as_mut()?;
         let pending = search.asks.get(request)?;
         if search.key != *key || pending.offer.offer.signer() != driver {
@@ -387,7 +392,8 @@ impl Marketplace {
         }
         let report = self.candidates(now);
         let fits = report.candidates.iter().any(|candidate| candidate.booked.offer.id() == body.offer_id);
-        let asks = self.rider.as_ref().and_then(|rider| rider.search.as_ref()).map_or(0, |search| search.asks.len());
+        let asks =
+            self.rider.as_ref().and_then(|rider| rider.search.as_ref()).map_or(0, |search| search.asks.len());
         if fits && asks < most {
             self.ask_driver(now, booked, None, Some(invite.id()));
         }

@@ -1,7 +1,9 @@
 //! STATUS: what each side knows of an agreement, and what it lacks (P8.8).
 
 use hailmesh_types::{Duration, StatementId, Timestamp};
-use hailmesh_wire::{Attachment, Extensions, Frame, Kind, RejectReason, RideState, Status, StatusEntry, Verified};
+use hailmesh_wire::{
+    Attachment, Extensions, Frame, Kind, RejectReason, RideState, Status, StatusEntry, Verified,
+};
 
 use crate::journal::{Record, Role, SlotRef};
 use crate::output::Output;
@@ -61,7 +63,8 @@ impl Marketplace {
         for entry in &status.body().entries {
             let slot = self.deal_by_agreement(&entry.agreement_id).filter(|slot| {
                 let deal = self.deals.get(slot);
-                slot.key == status.body().to && deal.is_some_and(|deal| deal.counterparty() == *status.signer())
+                slot.key == status.body().to
+                    && deal.is_some_and(|deal| deal.counterparty() == *status.signer())
             });
             let Some(slot) = slot else {
                 entries.push(StatusEntry {
@@ -117,7 +120,8 @@ impl Marketplace {
             deal.own_said().map(|said| (said.id, said.bytes.to_vec(), said.kind)).collect();
         let heard = entry.heard_last.and_then(|last| own.iter().position(|(id, _, _)| *id == last));
         // P9.7: a STATUS that names our ARRIVED is worth keeping.
-        let arrived = heard.is_some_and(|last| own[..=last].iter().any(|(_, _, kind)| *kind == Kind::Arrived));
+        let arrived =
+            heard.is_some_and(|last| own[..=last].iter().any(|(_, _, kind)| *kind == Kind::Arrived));
         let is_kept = deal.last_said(Kind::Status, false).is_some();
         let keep = arrived && !is_kept && deal.role() == Role::Driver;
         let record: Option<Record> = if keep { deal.note(status, false) } else { None };

@@ -189,7 +189,11 @@ pub fn search_drivers(
 
 /// Searches the riders that suit a driver.
 #[must_use]
-pub fn search_riders(book: &OfferBook, now: Timestamp, query: &Query<'_, RiderWant>) -> SearchReport<RiderOffer> {
+pub fn search_riders(
+    book: &OfferBook,
+    now: Timestamp,
+    query: &Query<'_, RiderWant>,
+) -> SearchReport<RiderOffer> {
     search(book, now, query, query.want.min_level, |offer: &RiderOffer| match &offer.live {
         Some(terms) => judge_rider(terms, &query.want).map(|()| None),
         None => Err(Exclusion::Busy),

@@ -6,11 +6,12 @@ use hailmesh_market::admission::{Admission, Judgement};
 use hailmesh_market::book::OfferBook;
 use hailmesh_market::limits::{Limits, Rate};
 use hailmesh_types::{
-    Cell, Class, Duration, Features, GeoPoint, NetworkName, PeerKey, PublicKey, Resolution, Seats, Tariff, Timestamp,
+    Cell, Class, Duration, Features, GeoPoint, NetworkName, PeerKey, PublicKey, Resolution, Seats, Tariff,
+    Timestamp,
 };
 use hailmesh_wire::{
-    AcceptMode, Body, Credential, CredentialMode, DecodeError, DriverOffer, DriverTerms, Evidence, Extensions,
-    NetworkId, RiderOffer, RiderTerms, Role, Roles, ShiftCert, Topic, Verified,
+    AcceptMode, Body, Credential, CredentialMode, DecodeError, DriverOffer, DriverTerms, Evidence,
+    Extensions, NetworkId, RiderOffer, RiderTerms, Role, Roles, ShiftCert, Topic, Verified,
 };
 
 /// When the tests begin.
@@ -146,7 +147,12 @@ pub(crate) fn shift_cert(subject: &PublicKey, credential: Option<&Verified<Crede
 
 /// Lets an offer carry an accountable certificate of `issuer`, by the identity key
 /// `10_000 + number of the driver`.
-pub(crate) fn certify(offer: DriverOffer, driver: &SigningKey, identity: &SigningKey, issuer: &SigningKey) -> DriverOffer {
+pub(crate) fn certify(
+    offer: DriverOffer,
+    driver: &SigningKey,
+    identity: &SigningKey,
+    issuer: &SigningKey,
+) -> DriverOffer {
     let vouched = credential(&public(identity), CredentialMode::Accountable, 77);
     let vouched = Verified::sign(issuer, network_id(), vouched);
     let cert = Verified::sign(identity, network_id(), shift_cert(&public(driver), Some(&vouched)));

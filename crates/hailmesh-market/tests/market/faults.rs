@@ -20,7 +20,11 @@ fn check_promises(world: &World) {
             match record {
                 Record::Bound(one) => {
                     let slot = (one.slot.key, one.slot.slot);
-                    assert!(bound.insert(slot, one.accept).is_none(), "host {name} bound slot {} twice", slot.1);
+                    assert!(
+                        bound.insert(slot, one.accept).is_none(),
+                        "host {name} bound slot {} twice",
+                        slot.1
+                    );
                     open.insert(slot);
                     assert!(open.len() <= 1, "host {name} has two live slots");
                 }
@@ -108,7 +112,9 @@ fn request_if_up(world: &mut World, rider: Name) -> Option<RideId> {
 
 /// Takes the ride as far as the hosts are up for.
 fn go_on(world: &mut World, driver: Name, rider: Name, ride: RideId) {
-    let Some(at_driver) = world.is_up(driver).then(|| world.last_ride(driver)).flatten().map(|ride| ride.ride) else {
+    let Some(at_driver) =
+        world.is_up(driver).then(|| world.last_ride(driver)).flatten().map(|ride| ride.ride)
+    else {
         return;
     };
     let _ = world.command(driver, Command::Arrive(at_driver));
@@ -222,7 +228,11 @@ fn replaying_every_frame_ever_sent_changes_nothing() {
     finish(&mut world, driver, rider, ride);
     world.run(5_000);
     let at_driver = world.last_ride(driver).unwrap().ride;
-    let before = (world.hosts[driver].journal.len(), world.view(driver, at_driver).state, world.view(rider, ride).state);
+    let before = (
+        world.hosts[driver].journal.len(),
+        world.view(driver, at_driver).state,
+        world.view(rider, ride).state,
+    );
     let stranger = hailmesh_types::PeerKey::from_bytes([7; 32]);
     for name in [driver, rider] {
         world.input(name, Input::PeerConnected { peer: stranger, origin: Origin::Loopback });
@@ -247,7 +257,11 @@ fn replaying_every_frame_ever_sent_changes_nothing() {
     assert_eq!(world.view(driver, at_driver).state, before.1);
     assert_eq!(world.view(rider, ride).state, before.2);
     let added = &world.hosts[driver].journal[before.0..];
-    assert!(!added.iter().any(|record| matches!(record, Record::Bound(_) | Record::Ended { .. } | Record::Firm { .. })));
+    assert!(
+        !added
+            .iter()
+            .any(|record| matches!(record, Record::Bound(_) | Record::Ended { .. } | Record::Firm { .. }))
+    );
 }
 
 #[test]
@@ -274,7 +288,10 @@ fn garbage_on_every_door_is_answered_or_ignored() {
         let topic = Topic::evidence(&"main".parse().unwrap());
         for byte in 0..=255_u8 {
             let message = MessageRef { id: [byte; 16], source: peer };
-            world.input(name, Input::Gossip { message, topic: topic.clone(), bytes: vec![byte; usize::from(byte)] });
+            world.input(
+                name,
+                Input::Gossip { message, topic: topic.clone(), bytes: vec![byte; usize::from(byte)] },
+            );
         }
     }
     world.run(2_000);
@@ -330,7 +347,8 @@ fn a_running_copy_of_the_home_is_noticed() {
     world.command(copy, Command::Move(hailmesh_types::Private(HERE.parse().unwrap()))).unwrap();
     world.command(copy, Command::GoOnline(profile())).unwrap();
     world.run(120_000);
-    let noticed = |name: Name| world.hosts[name].events.iter().any(|event| matches!(event, Event::Cloned { .. }));
+    let noticed =
+        |name: Name| world.hosts[name].events.iter().any(|event| matches!(event, Event::Cloned { .. }));
     assert!(noticed(driver) || noticed(copy));
 }
 
@@ -357,7 +375,8 @@ fn a_driver_that_accepts_twice_is_found_out() {
     finish(&mut world, driver, second, again);
     // Its next offers name the second ACCEPT as head: the first rider holds the other.
     world.run(180_000);
-    let found = |name: Name| world.hosts[name].events.iter().any(|event| matches!(event, Event::Evidence { .. }));
+    let found =
+        |name: Name| world.hosts[name].events.iter().any(|event| matches!(event, Event::Evidence { .. }));
     let own = world.hosts[driver].events.iter().any(|event| matches!(event, Event::Cloned { .. }));
     assert!(found(rider) || found(second) || own, "nobody noticed");
 }
@@ -374,7 +393,9 @@ fn nothing_binding_is_ever_said_twice_differently() {
     let mut accepts: BTreeMap<(PublicKey, u64), StatementId> = BTreeMap::new();
     let mut outcomes: BTreeMap<(PublicKey, StatementId), Outcome> = BTreeMap::new();
     for (_, _, frame) in &world.sent {
-        let Ok(Frame { content: FrameContent::Statement(bytes), .. }) = Frame::decode(frame) else { continue };
+        let Ok(Frame { content: FrameContent::Statement(bytes), .. }) = Frame::decode(frame) else {
+            continue;
+        };
         match AnyStatement::decode(bytes).unwrap() {
             AnyStatement::Accept(accept) => {
                 let slot = (*accept.signer(), accept.body().slot);

@@ -102,9 +102,8 @@ fn two_riders_and_one_driver_make_one_ride() {
     world.run(500);
     let rides = riders.map(|rider| world.request(rider, NEAR, THERE));
     world.run(20_000);
-    let firm = (0..2).filter(|i| {
-        matches!(world.state(riders[*i], rides[*i]), Some(RideState::Firm | RideState::EnRoute))
-    });
+    let firm = (0..2)
+        .filter(|i| matches!(world.state(riders[*i], rides[*i]), Some(RideState::Firm | RideState::EnRoute)));
     assert_eq!(firm.count(), 1);
     assert_eq!(world.last_state(driver), Some(RideState::EnRoute));
     // The other one is told why nobody was found.
@@ -229,7 +228,8 @@ fn a_limit_below_the_fare_is_refused_or_countered() {
         let mut wish = wish(NEAR, THERE);
         // The fare is 622: a limit of 560 is a tenth below it.
         wish.max_fare = Some(Amount::from_minor(560).unwrap());
-        let Ok(hailmesh_market::Answer::Ride(ride)) = world.command(rider, Command::RequestRide(Box::new(wish)))
+        let Ok(hailmesh_market::Answer::Ride(ride)) =
+            world.command(rider, Command::RequestRide(Box::new(wish)))
         else {
             panic!("not begun")
         };
@@ -261,7 +261,8 @@ fn three_wrong_codes_close_the_code() {
     world.command(driver, Command::Board(at_driver, right)).unwrap();
     world.run(500);
     assert_eq!(world.state(driver, at_driver), Some(RideState::Arrived), "even the right one is too late");
-    let refused = world.hosts[driver].events.iter().filter(|event| matches!(event, Event::BoardingRefused { .. }));
+    let refused =
+        world.hosts[driver].events.iter().filter(|event| matches!(event, Event::BoardingRefused { .. }));
     assert_eq!(refused.count(), 4);
     // The 26 characters remain.
     let secret = world.view(rider, ride).boarding_secret.unwrap().0;
@@ -287,7 +288,10 @@ fn an_extra_needs_the_riders_word() {
     world.run(1_000);
     assert_eq!(world.state(driver, at_driver), Some(RideState::Completed));
     let facts = receipt(&world, rider, ride).verify(&[]).unwrap();
-    assert_eq!(facts.total.map(Amount::minor), world.view(rider, ride).fare.map(|(fare, _)| fare.minor() + 650));
+    assert_eq!(
+        facts.total.map(Amount::minor),
+        world.view(rider, ride).fare.map(|(fare, _)| fare.minor() + 650)
+    );
 }
 
 #[test]
@@ -416,7 +420,8 @@ fn a_patient_rider_takes_the_first_driver_that_becomes_free() {
     let second = world.rider();
     let mut patient = wish(NEAR, THERE);
     patient.patience = Duration::from_secs(300);
-    let Ok(hailmesh_market::Answer::Ride(waiting)) = world.command(second, Command::RequestRide(Box::new(patient)))
+    let Ok(hailmesh_market::Answer::Ride(waiting)) =
+        world.command(second, Command::RequestRide(Box::new(patient)))
     else {
         panic!("not begun")
     };

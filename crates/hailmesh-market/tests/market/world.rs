@@ -5,12 +5,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ed25519_dalek::SigningKey;
-use hailmesh_market::{
-    Answer, AskId, Command, CommandError, Config, DriverProfile, Event, ExchangeId, Input, MessageRef, Origin,
-    Output, Record, RideId, RideView, Role, Verdict, Wish,
-};
 use hailmesh_market::marketplace::{Keys, Marketplace};
-use hailmesh_types::{Class, Duration, Features, PeerKey, Private, Resolution, Seats, Tariff, Text, Timestamp};
+use hailmesh_market::{
+    Answer, AskId, Command, CommandError, Config, DriverProfile, Event, ExchangeId, Input, MessageRef,
+    Origin, Output, Record, RideId, RideView, Role, Verdict, Wish,
+};
+use hailmesh_types::{
+    Class, Duration, Features, PeerKey, Private, Resolution, Seats, Tariff, Text, Timestamp,
+};
 use hailmesh_wire::{AcceptMode, AnyStatement, Frame, FrameContent, Kind, RideState, Topic, VehicleCard};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -142,18 +144,16 @@ impl World {
         let host = &mut self.hosts[name];
         host.runs += 1;
         host.topics.clear();
-        let keys = Keys {
-            role: host.role,
-            identity: host.identity.clone(),
-            transport: Some(host.transport),
-            lost,
-        };
+        let keys =
+            Keys { role: host.role, identity: host.identity.clone(), transport: Some(host.transport), lost };
         let market = Marketplace::recover(host.config.clone(), keys, seed, host.journal.clone(), now)
             .map_err(|error| error.to_string())?;
         host.market = Some(market);
         self.drain(name);
-        let peers: Vec<(Name, PeerKey)> =
-            (0..self.hosts.len()).filter(|other| *other != name && self.is_up(*other)).map(|other| (other, self.peer(other))).collect();
+        let peers: Vec<(Name, PeerKey)> = (0..self.hosts.len())
+            .filter(|other| *other != name && self.is_up(*other))
+            .map(|other| (other, self.peer(other)))
+            .collect();
         let own = self.peer(name);
         for (other, peer) in peers {
             self.input(name, Input::PeerConnected { peer, origin: Origin::Loopback });
@@ -171,7 +171,8 @@ impl World {
         self.hosts[name].market = None;
         self.hosts[name].crash_after = None;
         // What it had not answered breaks off with its connections.
-        let open: Vec<u64> = self.exchanges.iter().filter(|(_, open)| open.3 == name).map(|(id, _)| *id).collect();
+        let open: Vec<u64> =
+            self.exchanges.iter().filter(|(_, open)| open.3 == name).map(|(id, _)| *id).collect();
         for id in open {
             if let Some((to, run, ask, _)) = self.exchanges.remove(&id) {
                 self.later(50, Arrival::Failed { to, run, ask, peer: gone });
@@ -211,7 +212,9 @@ impl World {
     fn drain(&mut self, name: Name) {
         let from = self.peer(name);
         loop {
-            let Some(output) = self.hosts[name].market.as_mut().and_then(Marketplace::poll_output) else { return };
+            let Some(output) = self.hosts[name].market.as_mut().and_then(Marketplace::poll_output) else {
+                return;
+            };
             if let Some(left) = self.hosts[name].crash_after.as_mut() {
                 if *left == 0 {
                     self.crash(name);
@@ -231,7 +234,8 @@ impl World {
                 Output::Publish { topic, bytes } => {
                     for to in 0..self.hosts.len() {
                         if to != name && self.is_up(to) && self.hosts[to].topics.contains(&topic) {
-                            let message = Arrival::Gossip { to, from, topic: topic.clone(), bytes: bytes.to_vec() };
+                            let message =
+                                Arrival::Gossip { to, from, topic: topic.clone(), bytes: bytes.to_vec() };
                             self.deliver(name, to, message);
                         }
                     }
@@ -240,7 +244,8 @@ impl World {
                     self.check_write_ahead(name, &frame);
                     self.sent.push((name, peer, frame.clone()));
                     let run = self.hosts[name].runs;
-                    let to = (0..self.hosts.len()).find(|other| self.is_up(*other) && self.peer(*other) == peer);
+                    let to =
+                        (0..self.hosts.len()).find(|other| self.is_up(*other) && self.peer(*other) == peer);
                     match to {
                         Some(to) => {
                             let request = Arrival::Request { to, from, ask: (name, run, ask), frame };
@@ -293,7 +298,10 @@ impl World {
             _ => false,
         };
         let binding = bound_release
-            || matches!(statement.kind(), Kind::Accept | Kind::Confirm | Kind::Ack | Kind::Void | Kind::Cosign);
+            || matches!(
+                statement.kind(),
+                Kind::Accept | Kind::Confirm | Kind::Ack | Kind::Void | Kind::Cosign
+            );
         if binding {
             let stored = self.hosts[name].journal.iter().any(|record| match record {
                 Record::Statement { bytes: stored, .. } => stored.as_ref() == bytes.as_slice(),
@@ -434,11 +442,13 @@ impl World {
     pub(crate) fn transcript(&self) -> String {
         let line = |(from, _, frame): &(Name, PeerKey, Vec<u8>)| {
             let what = match Frame::decode(frame) {
-                Ok(Frame { content: FrameContent::Statement(bytes), .. }) => match AnyStatement::decode(bytes) {
-                    Ok(AnyStatement::Reject(reject)) => format!("REJECT {}", reject.body().reason),
-                    Ok(statement) => statement.kind().to_string(),
-                    Err(error) => error.to_string(),
-                },
+                Ok(Frame { content: FrameContent::Statement(bytes), .. }) => {
+                    match AnyStatement::decode(bytes) {
+                        Ok(AnyStatement::Reject(reject)) => format!("REJECT {}", reject.body().reason),
+                        Ok(statement) => statement.kind().to_string(),
+                        Err(error) => error.to_string(),
+                    }
+                }
                 Ok(frame) => format!("{:?}", frame.content),
                 Err(error) => error.to_string(),
             };

@@ -4,9 +4,9 @@ use hailmesh_types::{PublicKey, StatementId};
 
 use super::Outside;
 use crate::{
-    Accept, Ack, AnyVerified, Body, Confirm, Cosign, Counter, DecodeError, DriverOffer,
-    EvidenceKind, Kind, Outcome, Release, Request, RiderOffer, Role, ShiftCert, Signed, Verified, Void,
-    board_hash, fare_limit, tariff_hash, tariff_of,
+    Accept, Ack, AnyVerified, Body, Confirm, Cosign, Counter, DecodeError, DriverOffer, EvidenceKind, Kind,
+    Outcome, Release, Request, RiderOffer, Role, ShiftCert, Signed, Verified, Void, board_hash, fare_limit,
+    tariff_hash, tariff_of,
 };
 
 fn refuse<T>(what: impl Into<String>) -> Result<T, DecodeError> {

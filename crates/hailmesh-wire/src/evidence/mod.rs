@@ -11,7 +11,9 @@ mod kinds;
 use hailmesh_types::{PublicKey, StatementId};
 
 use crate::chain::{Cert, check_readable};
-use crate::{AnyStatement, AnyVerified, Body, DecodeError, Evidence, EvidenceKind, Extensions, Kind, NetworkId};
+use crate::{
+    AnyStatement, AnyVerified, Body, DecodeError, Evidence, EvidenceKind, Extensions, Kind, NetworkId,
+};
 
 /// What follows by default from evidence (P18.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

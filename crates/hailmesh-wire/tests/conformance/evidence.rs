@@ -126,20 +126,13 @@ pub(crate) fn guilty() -> Vec<Case> {
             "another fare than the COUNTER's",
             E5b,
             DRIVER,
-            vec![
-                countered.counter.clone().unwrap().into(),
-                countered.request.clone().into(),
-                dearer.into(),
-            ],
+            vec![countered.counter.clone().unwrap().into(), countered.request.clone().into(), dearer.into()],
         ),
         case(
             "two driver offers with one number",
             E6,
             DRIVER,
-            vec![
-                offer.clone().into(),
-                sign(DRIVER, DriverOffer { issued: at(1), ..driver_offer() }).into(),
-            ],
+            vec![offer.clone().into(), sign(DRIVER, DriverOffer { issued: at(1), ..driver_offer() }).into()],
         ),
         case(
             "two rider offers with one number",
@@ -292,7 +285,8 @@ fn near_misses_are_no_evidence() {
     let purse = sign(RIDER, Request { max_fare: amount(1), ..ride.request.body().clone() });
     refused(E5b, DRIVER, vec![ride.offer.clone().into(), purse.into(), ride.accept.clone().into()]);
     let other = sign(RIDER, Confirm { board_hash: Hash::from_bytes([0; 32]), ..ride.confirm.body().clone() });
-    let boarded = sign(DRIVER, accept(&asked, 1, after(&ride.accept, Outcome::CompletedUnilateral, Some(&SECRET))));
+    let boarded =
+        sign(DRIVER, accept(&asked, 1, after(&ride.accept, Outcome::CompletedUnilateral, Some(&SECRET))));
     refused(E4c, DRIVER, vec![ride.ack.clone().into(), other.into(), boarded.clone().into()]);
     refused(E4c, DRIVER, vec![ride.ack.clone().into(), ride.confirm.clone().into(), boarded.into()]);
     // A REQUEST with a COUNTER is not judged by the offer.
@@ -300,7 +294,11 @@ fn near_misses_are_no_evidence() {
     refused(
         E5b,
         DRIVER,
-        vec![countered.offer.clone().into(), countered.request.clone().into(), countered.accept.clone().into()],
+        vec![
+            countered.offer.clone().into(),
+            countered.request.clone().into(),
+            countered.accept.clone().into(),
+        ],
     );
     // The rider's own release.
     let own = sign(RIDER, release(&ride.accept, 0, Outcome::RiderCancelled));

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use hailmesh_types::{Duration, StatementId};
 use hailmesh_wire::{
-    Accept, AnyVerified, Confirm, Cosign, Counter, DriverOffer, EndReason, Extensions, Outcome, Prev, Release,
-    Replacement, Replaces, Request, RiderOffer, RiderTerms, Role, ShiftCert, Verified, board_hash,
+    Accept, AnyVerified, Confirm, Cosign, Counter, DriverOffer, EndReason, Extensions, Outcome, Prev,
+    Release, Replacement, Replaces, Request, RiderOffer, RiderTerms, Role, ShiftCert, Verified, board_hash,
 };
 
 use crate::ride::{
-    DRIVER, DRIVER_IDENTITY, SECRET, accept, ack, amount, at, cell, confirm, driver_offer, public, release, request,
-    shift_cert, sign, void,
+    DRIVER, DRIVER_IDENTITY, SECRET, accept, ack, amount, at, cell, confirm, driver_offer, public, release,
+    request, shift_cert, sign, void,
 };
 
 /// The driver's second key, after the first was replaced.
@@ -119,7 +119,13 @@ impl Teller {
         cert.id()
     }
 
-    fn offer(&mut self, driver: u8, slot: u64, head: Option<StatementId>, live: bool) -> Verified<DriverOffer> {
+    fn offer(
+        &mut self,
+        driver: u8,
+        slot: u64,
+        head: Option<StatementId>,
+        live: bool,
+    ) -> Verified<DriverOffer> {
         self.seq += 1;
         let mut body = DriverOffer { seq: self.seq, slot, head, ..driver_offer() };
         if !live {
@@ -190,7 +196,8 @@ impl Teller {
             }
             _ => {}
         }
-        let confirm = sign(self.rider, confirm(&accept, self.rider_chain.slot, self.rider_chain.prev.clone()));
+        let confirm =
+            sign(self.rider, confirm(&accept, self.rider_chain.slot, self.rider_chain.prev.clone()));
         self.honest(confirm.clone());
         // Somebody tries to make the secret that will be shown look wrong.
         let other = Confirm { board_hash: board_hash(&[0; 16]), ..confirm.body().clone() };

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use hailmesh_types::{Amount, Duration, Hash, StatementId};
 use hailmesh_wire::{
-    Body, ClaimGrade, DecodeError, Extensions, Opening, Outcome, Prev, Purpose, Receipt, ReceiptFacts, RideState, Role,
-    Roles, Status, StatusEntry, Verified,
+    Body, ClaimGrade, DecodeError, Extensions, Opening, Outcome, Prev, Purpose, Receipt, ReceiptFacts,
+    RideState, Role, Roles, Status, StatusEntry, Verified,
 };
 use proptest::prelude::*;
 
@@ -70,7 +70,9 @@ fn facts_of_a_completed_ride() {
     let ride = Ride::honest(Plan::default());
     let facts = facts(&ride.receipt());
     assert_eq!(facts.states, [Requested, Held, Committed, Firm, Arrived, InProgress, Completed]);
-    assert!(facts.agreed && facts.firm && facts.arrived && facts.boarded && facts.completed && facts.cosigned);
+    assert!(
+        facts.agreed && facts.firm && facts.arrived && facts.boarded && facts.completed && facts.cosigned
+    );
     assert_eq!(facts.ended, Some((Role::Rider, Outcome::Completed)));
     assert_eq!(facts.agreement, ride.confirm.body().agreement_id);
     assert_eq!(facts.fare.0, ride.accept.body().fare);

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use hailmesh_types::{
-    AgreementId, Amount, Cell, Class, Duration, Features, GeoPoint, NetworkName, PeerKey, PublicKey, Resolution, Seats, Tariff,
-    Text, Timestamp,
+    AgreementId, Amount, Cell, Class, Duration, Features, GeoPoint, NetworkName, PeerKey, PublicKey,
+    Resolution, Seats, Tariff, Text, Timestamp,
 };
 use hailmesh_wire::{
-    Accept, AcceptMode, Ack, Arrived, Boarded, Body, Complete, Confirm, Cosign, Counter, Credential, CredentialMode,
-    Dispute, DriverOffer, DriverTerms, DropPlace, EndReason, Extensions, FareKind, Figures, NetworkId, NoShow, Opening,
-    Outcome, PickupPlace, Prev, Purpose, Rating, Receipt, Release, Request, Role, Roles, ShiftCert, SigningKey,
-    VehicleCard, Verified, Void, agreement_id, board_hash, commit, final_fare, tariff_hash,
+    Accept, AcceptMode, Ack, Arrived, Boarded, Body, Complete, Confirm, Cosign, Counter, Credential,
+    CredentialMode, Dispute, DriverOffer, DriverTerms, DropPlace, EndReason, Extensions, FareKind, Figures,
+    NetworkId, NoShow, Opening, Outcome, PickupPlace, Prev, Purpose, Rating, Receipt, Release, Request, Role,
+    Roles, ShiftCert, SigningKey, VehicleCard, Verified, Void, agreement_id, board_hash, commit, final_fare,
+    tariff_hash,
 };
 
 /// The boarding secret of every ride here.
@@ -421,15 +422,9 @@ impl Ride {
         let boarded = sign(DRIVER, boarded);
         let figures =
             Figures { dist: 6_050, ride_time: Duration::from_secs(901), wait: Duration::from_secs(300) };
-        let fare = final_fare(
-            &tariff(),
-            request.body(),
-            accept.body(),
-            plan.countered,
-            figures,
-            amount(plan.extra),
-        )
-        .unwrap();
+        let fare =
+            final_fare(&tariff(), request.body(), accept.body(), plan.countered, figures, amount(plan.extra))
+                .unwrap();
         let mut complete = Complete {
             to: public(RIDER),
             issued: at(1_352_000),
@@ -463,7 +458,8 @@ impl Ride {
         } else {
             Vec::new()
         };
-        let openings = [Purpose::Pickup, Purpose::Drop, Purpose::Vehicle].into_iter().zip(openings()).collect();
+        let openings =
+            [Purpose::Pickup, Purpose::Drop, Purpose::Vehicle].into_iter().zip(openings()).collect();
         Self {
             offer,
             counter,
@@ -500,8 +496,7 @@ impl Ride {
     /// All envelopes, in the order of a receipt.
     pub(crate) fn statements(&self) -> Vec<Arc<[u8]>> {
         let mut statements = self.firm();
-        for bytes in
-            [self.arrived.bytes(), self.boarded.bytes(), self.complete.bytes(), self.cosign.bytes()]
+        for bytes in [self.arrived.bytes(), self.boarded.bytes(), self.complete.bytes(), self.cosign.bytes()]
         {
             statements.push(Arc::clone(bytes));
         }

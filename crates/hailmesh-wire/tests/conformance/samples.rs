@@ -2,9 +2,10 @@
 
 use hailmesh_types::{Amount, Class, Currency, Duration, Features, Hash, PeerKey, Seats, StatementId, Text};
 use hailmesh_wire::{
-    Address, AnyVerified, BoardAsk, Body, ChainAsk, Credential, CredentialMode, DriverOffer, EnRoute, EndReason,
-    Evidence, EvidenceKind, Extensions, Invite, Kind, Outcome, Prev, Reject, RejectReason, Replacement, Replaces,
-    Request, Revocation, RideState, RiderOffer, Role, Roles, ShiftCert, Status, StatusEntry, Verified,
+    Address, AnyVerified, BoardAsk, Body, ChainAsk, Credential, CredentialMode, DriverOffer, EnRoute,
+    EndReason, Evidence, EvidenceKind, Extensions, Invite, Kind, Outcome, Prev, Reject, RejectReason,
+    Replacement, Replaces, Request, Revocation, RideState, RiderOffer, Role, Roles, ShiftCert, Status,
+    StatusEntry, Verified,
 };
 
 use crate::evidence::{guilty, raw, rider_offer};

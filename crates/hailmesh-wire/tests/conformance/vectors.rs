@@ -9,9 +9,9 @@ use std::sync::Arc;
 use hailmesh_types::{Amount, Duration, NetworkName, Resolution, StatementId, Tariff};
 use hailmesh_wire::evidence::{Severity, check};
 use hailmesh_wire::{
-    Accept, AnyStatement, Body, Complete, Confirm, Counter, Evidence, EvidenceKind, FareKind, Figures, NetworkId,
-    Outcome, Purpose, Receipt, Request, SigningKey, Topic, Verified, agreement_id, board_hash, commit, fare_limit,
-    final_fare, message_id, pow_ok, pow_search, prefixed, tariff_hash,
+    Accept, AnyStatement, Body, Complete, Confirm, Counter, Evidence, EvidenceKind, FareKind, Figures,
+    NetworkId, Outcome, Purpose, Receipt, Request, SigningKey, Topic, Verified, agreement_id, board_hash,
+    commit, fare_limit, final_fare, message_id, pow_ok, pow_search, prefixed, tariff_hash,
 };
 use serde_json::{Value, json};
 
@@ -30,7 +30,10 @@ fn hex(bytes: impl AsRef<[u8]>) -> String {
 }
 
 /// Compares a file with what it should hold.
-#[expect(clippy::disallowed_methods, reason = "a test reads its own golden files, and a human may replace them")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test reads its own golden files, and a human may replace them"
+)]
 fn golden(file: &str, value: &Value) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(file);
     let mut text = serde_json::to_string_pretty(value).expect("JSON without maps of odd keys");
@@ -78,7 +81,9 @@ fn hashes() {
     let mut hashes = Vec::new();
     for name in ["main", "test", "a", "0123456789abcdef", "x-1"] {
         let name: NetworkName = name.parse().unwrap();
-        hashes.push(json!({ "what": "network", "name": name.as_str(), "hash": hex(NetworkId::of(&name).as_bytes()) }));
+        hashes.push(
+            json!({ "what": "network", "name": name.as_str(), "hash": hex(NetworkId::of(&name).as_bytes()) }),
+        );
     }
     hashes.push(json!({
         "what": "agreement", "request": request.to_string(), "accept": accept.to_string(),
@@ -90,7 +95,8 @@ fn hashes() {
         }));
     }
     for secret in [SECRET, [0; 16], [0xff; 16]] {
-        hashes.push(json!({ "what": "board", "secret": hex(secret), "hash": board_hash(&secret).to_string() }));
+        hashes
+            .push(json!({ "what": "board", "secret": hex(secret), "hash": board_hash(&secret).to_string() }));
     }
     for (purpose, opening) in [Purpose::Pickup, Purpose::Drop, Purpose::Vehicle].into_iter().zip(openings()) {
         hashes.push(json!({
@@ -180,9 +186,13 @@ fn fares() {
     let mut finals = Vec::new();
     let ride = Ride::honest(Plan { countered: true, ..Plan::default() });
     for tariff in tariffs() {
-        for (dist, ride_ms, wait_ms) in
-            [(0, 0, 0), (1, 999, 180_001), (4_499, 600_499, 0), (6_200, 840_000, 300_000), (50_000, 3_600_000, 9_999_999)]
-        {
+        for (dist, ride_ms, wait_ms) in [
+            (0, 0, 0),
+            (1, 999, 180_001),
+            (4_499, 600_499, 0),
+            (6_200, 840_000, 300_000),
+            (50_000, 3_600_000, 9_999_999),
+        ] {
             let (ride_time, wait) = (Duration::from_millis(ride_ms), Duration::from_millis(wait_ms));
             let fare = tariff.fare(dist, ride_time, wait).ok().map(|fare| {
                 json!({
@@ -196,8 +206,10 @@ fn fares() {
             }));
             let request = Request { dist, ride_time, ..ride.request.body().clone() };
             for counter in [None, Some(1_900), Some(5_000)] {
-                let named = counter
-                    .map(|fare| Counter { fare: amount(fare), ..ride.counter.as_ref().unwrap().body().clone() });
+                let named = counter.map(|fare| Counter {
+                    fare: amount(fare),
+                    ..ride.counter.as_ref().unwrap().body().clone()
+                });
                 let limit = fare_limit(&tariff, &request, named.as_ref()).ok().map(Amount::minor);
                 limits.push(json!({
                     "tariff": tariff_json(&tariff), "dist": dist, "ride_ms": ride_ms,
@@ -214,8 +226,11 @@ fn fares() {
                 let figures = Figures { dist: dist + 700, ride_time, wait };
                 let result = final_fare(&tariff, &request, &accept, countered, figures, amount(extra));
                 let result = result.ok().map(|fare| {
-                    let items: Vec<_> =
-                        fare.items.iter().map(|item| json!([item.code.code(), item.amount.minor()])).collect();
+                    let items: Vec<_> = fare
+                        .items
+                        .iter()
+                        .map(|item| json!([item.code.code(), item.amount.minor()]))
+                        .collect();
                     json!({ "items": items, "total": fare.total.minor(), "amended": fare.amended })
                 });
                 finals.push(json!({
@@ -263,7 +278,8 @@ fn valid_receipt(name: &str, receipt: &Receipt) -> Value {
     let facts = receipt.verify(&[public(ISSUER)]).unwrap_or_else(|error| panic!("{name}: {error}"));
     let states: Vec<&str> = facts.states.iter().map(|state| state.name()).collect();
     let ends: Vec<_> = facts.ends.iter().map(|(role, how)| json!([role.name(), how.code()])).collect();
-    let rated: Vec<_> = facts.rated.iter().map(|(author, stars)| json!([author.to_string(), stars])).collect();
+    let rated: Vec<_> =
+        facts.rated.iter().map(|(author, stars)| json!([author.to_string(), stars])).collect();
     json!({
         "name": name, "receipt": hex(receipt.encode()), "issuers": [public(ISSUER).to_string()],
         "facts": {
@@ -318,8 +334,7 @@ fn broken_receipts(plain: &Ride, full: &Ride) -> Vec<Value> {
     let ack = sign(DRIVER, hailmesh_wire::Ack { confirm_id: other, ..plain.ack.body().clone() });
     let boarded =
         sign(DRIVER, hailmesh_wire::Boarded { board_secret: [0; 16], ..plain.boarded.body().clone() });
-    let cosign =
-        sign(RIDER, hailmesh_wire::Cosign { total: amount(1), ..plain.cosign.body().clone() });
+    let cosign = sign(RIDER, hailmesh_wire::Cosign { total: amount(1), ..plain.cosign.body().clone() });
     let complete = sign(DRIVER, Complete { total: amount(1), ..plain.complete.body().clone() });
     let both = sign(RIDER, release(&plain.accept, 0, Outcome::CompletedUnilateral));
     let arrived = sign(STRANGER, plain.arrived.body().clone());
@@ -380,7 +395,10 @@ fn evidence() {
                 "clause": error.clause, "envelope": sealed(evidence),
             }));
         };
-        refuse("against somebody else", Evidence { accused: public(DRIVER_IDENTITY + 40), ..evidence.clone() });
+        refuse(
+            "against somebody else",
+            Evidence { accused: public(DRIVER_IDENTITY + 40), ..evidence.clone() },
+        );
         let other = if case.kind == EvidenceKind::E8 { EvidenceKind::E6 } else { EvidenceKind::E8 };
         refuse("as another kind", Evidence { kind: other, ..evidence.clone() });
         let mut forged = evidence;
@@ -409,32 +427,47 @@ fn refused() {
         ("a byte too many", edit(&|bytes| bytes.push(0))),
         ("a longer form of the array", edit(&|bytes| drop(bytes.splice(0..1, [0x98, 6])))),
         ("a longer form of the version", edit(&|bytes| drop(bytes.splice(1..2, [0x18, 1])))),
-        ("an array without an end", edit(&|bytes| {
-            bytes[0] = 0x9f;
-            bytes.push(0xff);
-        })),
+        (
+            "an array without an end",
+            edit(&|bytes| {
+                bytes[0] = 0x9f;
+                bytes.push(0xff);
+            }),
+        ),
         ("a map", edit(&|bytes| bytes[0] = 0xa3)),
-        ("seven elements", edit(&|bytes| {
-            bytes[0] = 0x87;
-            bytes.push(0);
-        })),
+        (
+            "seven elements",
+            edit(&|bytes| {
+                bytes[0] = 0x87;
+                bytes.push(0);
+            }),
+        ),
         ("another version", edit(&|bytes| bytes[1] = 2)),
         ("an unknown kind", edit(&|bytes| bytes[2] = 3)),
         ("another kind", edit(&|bytes| bytes[2] = 2)),
         ("another network", edit(&|bytes| bytes[4] ^= 1)),
-        ("a weak key", edit(&|bytes| {
-            bytes[signer_at..signer_at + 32].fill(0);
-            bytes[signer_at] = 1;
-        })),
-        ("a key in its second encoding", edit(&|bytes| {
-            bytes[signer_at..signer_at + 32].fill(0xff);
-            bytes[signer_at] = 0xee;
-            bytes[signer_at + 31] = 0x7f;
-        })),
-        ("a key off the curve", edit(&|bytes| {
-            bytes[signer_at..signer_at + 32].fill(0);
-            bytes[signer_at] = 2;
-        })),
+        (
+            "a weak key",
+            edit(&|bytes| {
+                bytes[signer_at..signer_at + 32].fill(0);
+                bytes[signer_at] = 1;
+            }),
+        ),
+        (
+            "a key in its second encoding",
+            edit(&|bytes| {
+                bytes[signer_at..signer_at + 32].fill(0xff);
+                bytes[signer_at] = 0xee;
+                bytes[signer_at + 31] = 0x7f;
+            }),
+        ),
+        (
+            "a key off the curve",
+            edit(&|bytes| {
+                bytes[signer_at..signer_at + 32].fill(0);
+                bytes[signer_at] = 2;
+            }),
+        ),
         ("a changed signature", edit(&|bytes| *bytes.last_mut().unwrap() ^= 1)),
         ("a changed body", edit(&|bytes| bytes[body_at + 3] ^= 1)),
     ];
@@ -464,31 +497,43 @@ fn refused() {
         ("withdrawn with terms", signed(&swap(status, &[2]))),
         ("a cell that is none", signed(&swap(17..26, &[0x1b, 0, 0, 0, 0, 0, 0, 0, 1]))),
         ("slot 1 without a head", signed(&swap(slot, &[1]))),
-        ("a field too many", signed(&{
-            let mut changed = body.clone();
-            changed[0] = 0x80 | 18;
-            let fields = usize::from(body[0] & 0x1f);
-            changed.extend(std::iter::repeat_n(0xf6, 18 - fields));
-            changed
-        })),
-        ("a null at the end", signed(&{
-            let mut changed = body.clone();
-            changed[0] += 1;
-            changed.push(0xf6);
-            changed
-        })),
-        ("an empty array", signed(&{
-            let mut changed = body.clone();
-            changed[0] += 1;
-            changed.push(0x80);
-            changed
-        })),
-        ("a required field cut off", signed(&{
-            let mut changed = body.clone();
-            changed[0] -= 1;
-            changed.pop();
-            changed
-        })),
+        (
+            "a field too many",
+            signed(&{
+                let mut changed = body.clone();
+                changed[0] = 0x80 | 18;
+                let fields = usize::from(body[0] & 0x1f);
+                changed.extend(std::iter::repeat_n(0xf6, 18 - fields));
+                changed
+            }),
+        ),
+        (
+            "a null at the end",
+            signed(&{
+                let mut changed = body.clone();
+                changed[0] += 1;
+                changed.push(0xf6);
+                changed
+            }),
+        ),
+        (
+            "an empty array",
+            signed(&{
+                let mut changed = body.clone();
+                changed[0] += 1;
+                changed.push(0x80);
+                changed
+            }),
+        ),
+        (
+            "a required field cut off",
+            signed(&{
+                let mut changed = body.clone();
+                changed[0] -= 1;
+                changed.pop();
+                changed
+            }),
+        ),
         ("extensions out of order", signed(&with_ext(&body, &[0x82, 0x82, 2, 0x40, 0x82, 1, 0x40]))),
         ("no extension", signed(&with_ext(&body, &[0x80]))),
     ]);

@@ -89,11 +89,13 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    async fn run(self, dir: &Path) -> Result<Exit, Failure> {
+    async fn run(mut self, dir: &Path) -> Result<Exit, Failure> {
         let json_logs = self.settings.log.format == "json";
         // People read the lines below; the log repeats them unless somebody asked for it.
         let level = if self.level_is_default && !json_logs { "warn" } else { &self.settings.log.level };
         telemetry::start(level, json_logs)?;
+        // A log of JSON lines stays one: it tells the same.
+        self.out.quiet |= json_logs;
         // Signals count from here on: one that comes during the start ends the node after it.
         let mut signals = Signals::new()?;
         let api_addr = self.api_addr()?;
@@ -122,7 +124,8 @@ impl Run<'_> {
             }
         };
         self.banner(&node, server.as_ref(), &home).await;
-        let teller = tokio::spawn(tell(node.clone(), events, self.out));
+        let url = server.as_ref().map(Server::url);
+        let teller = tokio::spawn(tell(node.clone(), events, home.clone(), url, self.out));
         let drive = self.route.map(|route| tokio::spawn(drive(node.clone(), route)));
         eprintln!("Ready.");
         let ended = tokio::select! {
@@ -203,19 +206,11 @@ impl Run<'_> {
             token: token.clone(),
         };
         let server = hailmesh_api::serve(node.clone(), config).await.map_err(Failure::failed)?;
-        let file = ApiFile {
-            url: server.url(),
-            pid: std::process::id(),
-            peer_id: node.peer_id().to_string(),
-            listen: node.status().await.map_err(Failure::failed)?.listen.iter().map(ToString::to_string).collect(),
-        };
-        let json = serde_json::to_string(&file).map_err(|error| Failure::failed(format!("api.json: {error}")))?;
         // The token first: whoever finds api.json finds its token.
-        let token = format!("{}\n", token.expose());
-        for (path, text) in [(home.api_token(), token), (home.api_json(), format!("{json}\n"))] {
-            write_private(&path, text.as_bytes(), Existing::Replace)
-                .map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?;
-        }
+        let path = home.api_token();
+        write_private(&path, format!("{}\n", token.expose()).as_bytes(), Existing::Replace)
+            .map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?;
+        write_api_file(node, home, server.url()).await?;
         Ok(Some(server))
     }
 
@@ -262,6 +257,21 @@ impl Run<'_> {
     }
 }
 
+/// Writes api.json: where the API is, and who the node is now.
+async fn write_api_file(node: &NodeHandle, home: &Home, url: String) -> Result<(), Failure> {
+    let status = node.status().await.map_err(Failure::failed)?;
+    let file = ApiFile {
+        url,
+        pid: std::process::id(),
+        peer_id: status.peer_id.to_string(),
+        listen: status.listen.iter().map(ToString::to_string).collect(),
+    };
+    let path = home.api_json();
+    let failed = |error: &dyn std::fmt::Display| Failure::failed(format!("{}: {error}", path.display()));
+    let json = serde_json::to_string(&file).map_err(|error| failed(&error))?;
+    write_private(&path, format!("{json}\n").as_bytes(), Existing::Replace).map_err(|error| failed(&error))
+}
+
 fn remove_api_files(home: &Home) {
     for path in [home.api_json(), home.api_token()] {
         if let Err(error) = std::fs::remove_file(&path)
@@ -273,10 +283,23 @@ fn remove_api_files(home: &Home) {
 }
 
 /// Tells what happens: JSON lines on stdout, or words on stderr.
-async fn tell(node: NodeHandle, mut events: hailmesh_node::EventStream, out: Output) {
+async fn tell(
+    node: NodeHandle,
+    mut events: hailmesh_node::EventStream,
+    home: Home,
+    url: Option<String>,
+    out: Output,
+) {
     while let Some(item) = events.next().await {
         let EventItem::Numbered(numbered) = item else { continue };
         let event = numbered_event(&numbered);
+        // A new shift key is a new peer id (P17.4).
+        if event.kind == "key_replaced"
+            && let Some(url) = url.clone()
+            && let Err(failure) = write_api_file(&node, &home, url).await
+        {
+            tracing::warn!("{}", failure.message);
+        }
         if out.json {
             if out.document(&event).is_err() {
                 return;

@@ -483,7 +483,10 @@ async fn evidence_and_bans_have_limits(place: &Place) {
     let store = place.open().await;
     let too_many = 12;
     let evidence: Vec<Record> = (0..EVIDENCE_KEPT as u64 + too_many)
-        .map(|number| Record::Evidence { accused: key(9), kind: 1, bytes: envelope(number), at: at(number) })
+        .map(|number| {
+            let accused = key((number % 250) as u8);
+            Record::Evidence { accused, kind: 1, bytes: envelope(number), at: at(number) }
+        })
         .collect();
     store.append(&evidence).await.expect("stored");
     let bans = |from: usize, count: usize| -> Vec<Record> {

@@ -1,6 +1,6 @@
 //! Records to store, all from small numbers.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use hailmesh_market::journal::{
     Bound, KeyRecord, Record, RideId, Role, SecretPurpose, SecretSeed, SlotRef,
@@ -11,8 +11,13 @@ use hailmesh_types::{
 };
 use hailmesh_wire::{Kind, Outcome, RideState, SigningKey};
 
+/// One of 256 keys, made once: that costs more than everything else here.
 pub(crate) fn key(number: u8) -> PublicKey {
-    PublicKey::from(SigningKey::from_bytes(&[number; 32]).verifying_key())
+    static KEYS: LazyLock<Vec<PublicKey>> = LazyLock::new(|| {
+        let key = |number| PublicKey::from(SigningKey::from_bytes(&[number; 32]).verifying_key());
+        (0..=u8::MAX).map(key).collect()
+    });
+    KEYS[usize::from(number)]
 }
 
 pub(crate) fn peer(number: u8) -> PeerKey {

@@ -132,15 +132,19 @@ impl Node {
 /// A message with its topic.
 type Message = (Topic, Vec<u8>);
 
+/// Offers of these authors, one a millisecond: they are heard in the order in which they
+/// were made, as on the air.
 fn messages(
     numbers: &mut Numbers,
     authors: std::ops::Range<usize>,
     seq: u64,
-    issued: Timestamp,
+    first: Timestamp,
 ) -> Vec<Message> {
     authors
-        .map(|number| {
+        .zip(0..)
+        .map(|(number, ms)| {
             let cell = cell(numbers.place());
+            let issued = first + Span::from_millis(ms);
             (Topic::offers(&network(), cell), offer(&author(number), seq, issued, cell))
         })
         .collect()
@@ -369,9 +373,9 @@ fn in_turn<S>(
 
 fn ratios() {
     println!("\nratios, medians of alternating rounds of {ROUND} in this run");
+    memory();
     admission_ratios();
     index_ratios();
-    memory();
 }
 
 fn admission_ratios() {
@@ -379,13 +383,15 @@ fn admission_ratios() {
     let mut numbers = Numbers(2);
     let mut node = Node::new();
     // A city of 10,000 is booked already.
-    for (topic, bytes) in messages(&mut numbers, 0..10_000, 1, now()) {
+    let long_ago = now() - Span::from_secs(60);
+    for (topic, bytes) in messages(&mut numbers, 0..10_000, 1, long_ago) {
         assert_eq!(node.hear(&topic, &bytes), Stop::None);
     }
     let rounds: Vec<Vec<Message>> = (0..ROUNDS)
         .map(|round| {
             let first = (round % 20) * ROUND;
-            messages(&mut numbers, first..first + ROUND, 2 + round as u64, now())
+            let issued = long_ago + Span::from_millis(10_000 + (round * ROUND) as u32);
+            messages(&mut numbers, first..first + ROUND, 2 + round as u64, issued)
         })
         .collect();
     let bare: Vec<Vec<Bare>> =

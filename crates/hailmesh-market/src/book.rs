@@ -402,6 +402,16 @@ impl OfferBook {
         O::shelf(self).index.within(point, radius_m).filter(move |(booked, _)| booked.expires() > now)
     }
 
+    /// How many offers [`OfferBook::within`] yields.
+    #[must_use]
+    pub fn count_within<O: Offer>(&self, point: GeoPoint, radius_m: f64, now: Timestamp) -> usize {
+        if self.next_expiry().is_none_or(|next| next > now) {
+            O::shelf(self).index.count_within(point, radius_m)
+        } else {
+            self.within::<O>(point, radius_m, now).count()
+        }
+    }
+
     /// Books an offer in place of whatever its author offered before.
     ///
     /// # Errors

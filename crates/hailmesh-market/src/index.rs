@@ -229,6 +229,23 @@ impl<T: Authored> SpatialIndex<T> {
         })
     }
 
+    /// How many offers [`SpatialIndex::within`] would yield, mostly without looking at
+    /// them: a cell whose centre is inside counts whole, and only cells on the rim need
+    /// their rectangle.
+    #[must_use]
+    pub fn count_within(&self, point: GeoPoint, radius_m: f64) -> usize {
+        let Some(tree) = &self.tree else { return 0 };
+        let (low, high) = cube(point, radius_m.min(2.0 * EARTH_RADIUS_M) + ROUNDING_M);
+        let leaves = tree.locate_in_envelope_intersecting(AABB::from_corners(low, high));
+        let tenancies = leaves.filter_map(|leaf| self.cells.get(&leaf.cell));
+        let is_within = |tenancy: &&Tenancy<T>| {
+            let place = &tenancy.place;
+            let centre_m = place.centre.distance_m(point);
+            centre_m <= radius_m || place.bounds(point, centre_m).lower_m <= radius_m
+        };
+        tenancies.filter(is_within).map(|tenancy| tenancy.tenants.len()).sum()
+    }
+
     /// Geometry costs some microseconds, so that of a cell that has just been left is
     /// kept; but a stranger who roams must not fill the table.
     fn forget_vacant_cells(&mut self) {
@@ -428,6 +445,7 @@ mod tests {
                         prop_assert_eq!(&found, &expected);
                         let mut near: Vec<u8> = index.within(point, radius_m).map(|(car, _)| car.0[0]).collect();
                         near.sort_unstable();
+                        prop_assert_eq!(index.count_within(point, radius_m), near.len());
                         let mut expected: Vec<u8> = expected.iter()
                             .filter(|(bounds, _)| bounds.lower_m <= radius_m).map(|(_, number)| *number).collect();
                         expected.sort_unstable();

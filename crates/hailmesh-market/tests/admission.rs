@@ -613,3 +613,37 @@ fn a_flood_of_throwaway_keys_is_bounded_and_leaves_room_for_the_credentialed() {
     let offer = certify(driver_offer(1, node.now, home()), &key(9_001), &key(9_002), &issuer());
     assert_eq!(node.hear_on(&offers(), peer(99), &sign(&key(9_001), offer)).stop, Stop::None);
 }
+
+#[test]
+fn the_evidence_table_gives_way_to_evidence_against_the_credentialed() {
+    let mut node = guarded(Limits { evidence: 2, ..unhurried() });
+    for accused in 10..14 {
+        node.admission.punish(start(), &public(&key(accused)), None, false, EvidenceKind::E1);
+    }
+    let known =
+        |node: &Node, accused| node.admission.knows_evidence(&public(&key(accused)), EvidenceKind::E1);
+    let unbacked = |node: &Node| (10..14).filter(|accused| known(node, *accused)).count();
+    assert_eq!(unbacked(&node), 2);
+    let identity = public(&key(2));
+    let permanent = node.admission.punish(start(), &public(&key(1)), Some(&identity), true, EvidenceKind::E1);
+    assert_eq!(permanent, None);
+    assert!(known(&node, 2), "filed under the identity");
+    assert_eq!(unbacked(&node), 1);
+    node.admission.punish(start(), &public(&key(3)), None, true, EvidenceKind::E6);
+    node.admission.punish(start(), &public(&key(10)), None, false, EvidenceKind::E2);
+    assert!(known(&node, 2), "evidence against the credentialed stays");
+    assert_eq!(unbacked(&node), 0);
+}
+
+#[test]
+fn familiar_identities_are_bounded() {
+    let mut node = Node::new(Limits { identities: 2, ..Limits::default() });
+    for identity in 1..=3 {
+        node.admission.remember(&public(&key(identity)), Level::L1);
+    }
+    let mut level = |identity: u32| {
+        let key = public(&key(identity));
+        node.admission.verify_certificates(start(), &key, Role::Rider, start(), None, &[]).unwrap().level
+    };
+    assert_eq!([level(1), level(2), level(3)], [Level::L1, Level::L1, Level::L0]);
+}

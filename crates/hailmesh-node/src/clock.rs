@@ -124,7 +124,11 @@ fn wall_ms() -> i64 {
 
 fn in_range(ms: i64) -> Timestamp {
     let ms = u64::try_from(ms).unwrap_or(0);
-    Timestamp::from_millis(ms).unwrap_or(if ms < Timestamp::MIN.as_millis() { Timestamp::MIN } else { Timestamp::MAX })
+    Timestamp::from_millis(ms).unwrap_or(if ms < Timestamp::MIN.as_millis() {
+        Timestamp::MIN
+    } else {
+        Timestamp::MAX
+    })
 }
 
 #[cfg(test)]

@@ -13,13 +13,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hailmesh_market::{
-    Answer, AskId, Command, CommandError, Config as MarketConfig, DriverProfile, Event, Input, Keys, Marketplace,
-    Output, Role,
+    Answer, AskId, Command, CommandError, Config as MarketConfig, DriverProfile, Event, Input, Keys,
+    Marketplace, Output, Role,
 };
 use hailmesh_net as net;
 use hailmesh_types::{GeoPoint, PeerKey, Timestamp};
 use hailmesh_wire::{RideState, Topic};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Duration, Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::clock::Clock;
@@ -46,6 +46,8 @@ const TICK: Duration = Duration::from_secs(1);
 const REMEMBER: Duration = Duration::from_secs(60);
 /// How long a handshake in flight may delay the end.
 const FAREWELL: Duration = Duration::from_secs(5);
+/// How long the very same problem is not told again.
+const PROBLEM_AGAIN_MS: u64 = 60_000;
 /// How long the network gets to send the last messages.
 const LAST_WORDS: Duration = Duration::from_millis(250);
 
@@ -116,7 +118,6 @@ pub(crate) struct Engine {
     pub(crate) log: Arc<EventLog>,
     pub(crate) metrics: Metrics,
     pub(crate) requests: mpsc::Receiver<Request>,
-    pub(crate) closed: watch::Sender<bool>,
 }
 
 impl Engine {
@@ -309,7 +310,11 @@ impl Engine {
         }
     }
 
-    pub(super) async fn judge(&mut self, message: hailmesh_market::MessageRef, verdict: hailmesh_market::Verdict) {
+    pub(super) async fn judge(
+        &mut self,
+        message: hailmesh_market::MessageRef,
+        verdict: hailmesh_market::Verdict,
+    ) {
         self.metrics.verdict(verdict);
         let message = translate::token(message);
         self.link.send(net::Command::Judge { message, verdict: translate::verdict(verdict) }).await;
@@ -320,12 +325,18 @@ impl Engine {
             Event::Ride { ride, role, state, reason } => {
                 let reason = reason.as_deref().unwrap_or_default();
                 tracing::info!(%ride, role = role.name(), %state, reason, "ride");
-                let view = matches!(state, RideState::Firm).then(|| self.market.ride(*ride, self.clock.now())).flatten();
+                let view = matches!(state, RideState::Firm)
+                    .then(|| self.market.ride(*ride, self.clock.now()))
+                    .flatten();
                 self.metrics.ride(*role, *state, view.and_then(|view| view.settle_ms));
             }
-            Event::Asked { ride, valid_ms, .. } => tracing::info!(%ride, valid_ms, "a rider asks: accept or decline"),
+            Event::Asked { ride, valid_ms, .. } => {
+                tracing::info!(%ride, valid_ms, "a rider asks: accept or decline")
+            }
             Event::FareDisputed { ride, .. } => tracing::info!(%ride, "the final fare needs consent"),
-            Event::OfferPublished { role, seq } => tracing::debug!(role = role.name(), seq, "offer published"),
+            Event::OfferPublished { role, seq } => {
+                tracing::debug!(role = role.name(), seq, "offer published")
+            }
             Event::OfferWithdrawn { role } => tracing::info!(role = role.name(), "offer withdrawn"),
             Event::Evidence { accused, kind } => tracing::warn!(?accused, kind, "evidence of a fraud"),
             Event::Cloned { .. } => {
@@ -398,16 +409,24 @@ impl Engine {
         }
         let snapshot = self.snapshot();
         self.metrics.observe(&snapshot, self.halt.is_some(), self.clock.uptime());
+        #[cfg(test)]
+        if self.journal.faults.network.swap(false, std::sync::atomic::Ordering::SeqCst) {
+            self.link.shutdown().await;
+        }
         self.link.retry(self.clock.now());
         if self.link.is_down() {
             self.on_network_ended().await;
         }
     }
 
-    /// Notes a problem, logs it and tells the user.
+    /// Notes a problem, logs it and tells the user; one that goes on only now and then.
     pub(super) fn problem(&mut self, what: &str, hint: &str) {
-        tracing::warn!(hint, "{what}");
         let at = self.clock.now();
+        let same = |last: &&Problem| last.what == what && at.millis_since(last.at) < PROBLEM_AGAIN_MS;
+        if self.last_error.as_ref().filter(same).is_some() {
+            return;
+        }
+        tracing::warn!(hint, "{what}");
         let problem = Problem { at, what: what.to_owned(), hint: hint.to_owned() };
         self.last_error = Some(problem.clone());
         self.log.push(at, NodeEvent::Problem(problem));
@@ -448,7 +467,6 @@ impl Engine {
         drop(self.commits);
         while self.acks.recv().await.is_some() {}
         self.journal.store().close().await;
-        self.closed.send_replace(true);
         tracing::info!("stopped");
     }
 
@@ -463,7 +481,8 @@ impl Engine {
 
 async fn write_peers(journal: Journal, good: Vec<(PeerKey, net::Multiaddr)>) {
     // The store takes the last one as the best, the network gives the best first.
-    let peers: Vec<(PeerKey, String)> = good.into_iter().rev().map(|(key, addr)| (key, addr.to_string())).collect();
+    let peers: Vec<(PeerKey, String)> =
+        good.into_iter().rev().map(|(key, addr)| (key, addr.to_string())).collect();
     if let Err(error) = journal.store().remember_peers(&peers).await {
         tracing::warn!(%error, "peers were not remembered");
     }

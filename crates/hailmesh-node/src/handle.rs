@@ -271,7 +271,9 @@ fn concerns(item: &EventItem, ride: RideId) -> bool {
         EventItem::Lagged { .. } => true,
         EventItem::Numbered(numbered) => match &numbered.event {
             NodeEvent::Market(
-                Event::Ride { ride: of, .. } | Event::Asked { ride: of, .. } | Event::FareDisputed { ride: of, .. },
+                Event::Ride { ride: of, .. }
+                | Event::Asked { ride: of, .. }
+                | Event::FareDisputed { ride: of, .. },
             ) => *of == ride,
             _ => false,
         },

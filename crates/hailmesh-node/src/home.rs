@@ -113,7 +113,8 @@ impl Home {
     #[cfg(unix)]
     fn check_permissions(&self) -> Result<(), HomeError> {
         use std::os::unix::fs::PermissionsExt;
-        let mode = fs::metadata(&self.0).map_err(HomeError::io("look at", &self.0))?.permissions().mode() & 0o7777;
+        let mode =
+            fs::metadata(&self.0).map_err(HomeError::io("look at", &self.0))?.permissions().mode() & 0o7777;
         if mode & OTHERS != 0 {
             // A folder of ours that holds no secret yet has nothing to lose.
             if !self.is_new()? {

@@ -23,6 +23,8 @@ pub(crate) struct Journal {
 pub(crate) struct Faults {
     /// Whether the store fails.
     pub(crate) store: std::sync::atomic::AtomicBool,
+    /// Whether the network service is to end.
+    pub(crate) network: std::sync::atomic::AtomicBool,
     /// How far the wall clock has been set, milliseconds.
     pub(crate) clock_ms: std::sync::atomic::AtomicI64,
 }

@@ -155,7 +155,11 @@ impl IdentityKey {
     /// # Errors
     /// [`KeyFileError::Exists`] when the home has a key, otherwise what is wrong with
     /// `exported`.
-    pub fn import(home: &Home, exported: &[u8], passphrase: Option<SecretString>) -> Result<Self, KeyFileError> {
+    pub fn import(
+        home: &Home,
+        exported: &[u8],
+        passphrase: Option<SecretString>,
+    ) -> Result<Self, KeyFileError> {
         if home.key().exists() {
             return Err(KeyFileError::Exists { path: home.key() });
         }
@@ -253,7 +257,11 @@ impl IdentityKey {
             return Err(corrupt("there is something after the key"));
         }
         let key = Self(SigningKey::from_bytes(&secret));
-        if key.public().to_string() == public { Ok(key) } else { Err(corrupt("secret and public do not fit")) }
+        if key.public().to_string() == public {
+            Ok(key)
+        } else {
+            Err(corrupt("secret and public do not fit"))
+        }
     }
 }
 
@@ -282,7 +290,9 @@ fn decrypt(bytes: &[u8], passphrase: SecretString, path: &Path) -> Result<Zeroiz
         Err(age::DecryptError::DecryptionFailed | age::DecryptError::KeyDecryptionFailed) => {
             Err(KeyFileError::WrongPassphrase { path: path.to_owned() })
         }
-        Err(age::DecryptError::NoMatchingKeys) => Err(KeyFileError::WrongPassphrase { path: path.to_owned() }),
+        Err(age::DecryptError::NoMatchingKeys) => {
+            Err(KeyFileError::WrongPassphrase { path: path.to_owned() })
+        }
         Err(_) => Err(corrupt("its encryption does not hold")),
     }
 }

@@ -79,21 +79,37 @@ impl Metrics {
         };
         let ours = registry.sub_registry_with_prefix("hailmesh");
         ours.register("offers", "Live offers in the book", metrics.offers.clone());
-        ours.register("gossip_offers", "Offers heard, by the admission step that stopped them", metrics.heard.clone());
+        ours.register(
+            "gossip_offers",
+            "Offers heard, by the admission step that stopped them",
+            metrics.heard.clone(),
+        );
         ours.register("gossip_verdicts", "Verdicts on gossip messages", metrics.verdicts.clone());
         ours.register("gossip_published", "Own messages, by what became of them", metrics.published.clone());
         ours.register("ride_states", "States that rides entered", metrics.rides.clone());
         ours.register("rides_open", "Rides that are not over", metrics.open_rides.clone());
         ours.register("handshakes", "Handshakes that ended, by how", metrics.handshakes.clone());
-        ours.register("settle_seconds", "Time from the first REQUEST to firm, riders", metrics.settle.clone());
+        ours.register(
+            "settle_seconds",
+            "Time from the first REQUEST to firm, riders",
+            metrics.settle.clone(),
+        );
         ours.register("store_commit_seconds", "Time to make a batch durable", metrics.commit.clone());
-        ours.register("store_commit_failures", "Batches that could not be made durable", metrics.commits_failed.clone());
+        ours.register(
+            "store_commit_failures",
+            "Batches that could not be made durable",
+            metrics.commits_failed.clone(),
+        );
         ours.register("outbox_rows", "Statements that wait for their answer", metrics.outbox.clone());
         ours.register("peers", "Peers connected", metrics.peers.clone());
         ours.register("topics", "Topics joined", metrics.topics.clone());
         ours.register("bans", "Keys that nothing is taken from", metrics.bans.clone());
         ours.register("halted", "1 while nothing is signed", metrics.halted.clone());
-        ours.register("clock_jumps", "Times the wall clock was found to have jumped", metrics.clock_jumps.clone());
+        ours.register(
+            "clock_jumps",
+            "Times the wall clock was found to have jumped",
+            metrics.clock_jumps.clone(),
+        );
         ours.register("uptime_seconds", "Time since the start", metrics.uptime.clone());
         metrics
     }

@@ -86,7 +86,10 @@ pub(crate) async fn start(
     let url: StoreUrl = settings.store_url(home.as_ref().map(Home::dir)).parse()?;
     let store = Store::open(&url, &identity.public(), Options::default()).await?;
     let journal = Journal::new(store);
-    let opened = open(role, &settings, home.as_ref(), identity, market_config, &journal, &mut registry).await;
+    let closed = watch::Sender::new(false);
+    let opening =
+        Opening { role, settings: &settings, home: home.as_ref(), journal: &journal, closed: &closed };
+    let opened = opening.open(identity, market_config, &mut registry).await;
     let (engine, shared, requests) = match opened {
         Ok(opened) => opened,
         Err(error) => {
@@ -96,105 +99,115 @@ pub(crate) async fn start(
         }
     };
     let handle = NodeHandle { requests, shared: Arc::new(Shared { registry, ..shared }) };
-    let task = tokio::spawn(run(engine, lock));
+    let task = tokio::spawn(run(engine, lock, closed));
     Ok((handle, task, journal))
 }
 
-/// The lock of the home lives as long as the loop.
-async fn run(engine: Engine, lock: Option<HomeLock>) -> Result<(), NodeError> {
+/// The lock of the home lives as long as the loop; then whoever waits for the end is told.
+async fn run(engine: Engine, lock: Option<HomeLock>, closed: watch::Sender<bool>) -> Result<(), NodeError> {
     let outcome = engine.run().await;
     drop(lock);
+    closed.send_replace(true);
     outcome
 }
 
 type Opened = (Engine, Shared, mpsc::Sender<crate::engine::Request>);
 
-async fn open(
+/// What a start has so far.
+struct Opening<'a> {
     role: Option<Role>,
-    settings: &Settings,
-    home: Option<&Home>,
-    key: IdentityKey,
-    market_config: hailmesh_market::Config,
-    journal: &Journal,
-    registry: &mut Registry,
-) -> Result<Opened, StartError> {
-    #[cfg(not(test))]
-    let clock = Clock::start();
-    #[cfg(test)]
-    let clock = Clock::faulty(&journal.faults);
-    let marks = Marks::compare(home, journal.store()).await?;
-    let lost = marks.as_ref().is_some_and(|marks| marks.lost);
-    if lost {
-        tracing::warn!("the journal was restored or copied: every shift and ride key is replaced (P11.8)");
+    settings: &'a Settings,
+    home: Option<&'a Home>,
+    journal: &'a Journal,
+    closed: &'a watch::Sender<bool>,
+}
+
+impl Opening<'_> {
+    async fn open(
+        &self,
+        key: IdentityKey,
+        market_config: hailmesh_market::Config,
+        registry: &mut Registry,
+    ) -> Result<Opened, StartError> {
+        let Self { role, settings, home, journal, closed } = *self;
+        #[cfg(not(test))]
+        let clock = Clock::start();
+        #[cfg(test)]
+        let clock = Clock::faulty(&journal.faults);
+        let marks = Marks::compare(home, journal.store()).await?;
+        let lost = marks.as_ref().is_some_and(|marks| marks.lost);
+        if lost {
+            tracing::warn!(
+                "the journal was restored or copied: every shift and ride key is replaced (P11.8)"
+            );
+        }
+        let records = journal.store().load().await?;
+        let own_seed = random()?;
+        let transport = (role != Some(Role::Driver)).then(|| peer_of(&own_seed));
+        let identity = Identity { role, key, transport };
+        let now = clock.now();
+        let market =
+            Marketplace::recover(market_config.clone(), identity.keys(lost), *random()?, records, now)
+                .map_err(StartError::Recover)?;
+        let seed = market.transport_seed().map_or(own_seed, |seed| Zeroizing::new(seed.0));
+        let (commits, acks) = spawn_writer(journal.clone());
+        let (work, work_done) = spawn_worker();
+        let (requests, inbox) = mpsc::channel(REQUESTS);
+        let log = EventLog::new();
+        let mut start = Start { market, queue: Queue::default() };
+        // A key signs nothing, and names nobody, before it is durable (W9).
+        start.settle(journal).await?;
+        // Only now: had this start failed before the keys were replaced, the next one must
+        // see the difference again.
+        if let Some(marks) = &marks {
+            marks.write(journal.store()).await?;
+        }
+        let link = Link::start(network_config(settings, journal.store()).await?, seed).await?;
+        let Start { market, queue } = start;
+        let shared = Shared {
+            role,
+            network: market_config.network.clone(),
+            bootstrap: settings.network.bootstrap.len(),
+            mdns: settings.network.mdns,
+            issuers: market_config.issuers.len(),
+            store: journal.store().kind(),
+            registry: Registry::default(),
+            log: Arc::clone(&log),
+            current: link.watch(),
+            closed: closed.subscribe(),
+        };
+        let mut engine = Engine {
+            identity,
+            config: market_config,
+            clock,
+            market,
+            halt: None,
+            journal: journal.clone(),
+            mark: marks.map(|marks| marks.mark),
+            commits,
+            acks,
+            work,
+            work_done,
+            queue,
+            link,
+            peers: std::collections::BTreeMap::new(),
+            connected_since: None,
+            topics: std::collections::BTreeSet::new(),
+            key_replaced: false,
+            rebuild_due: false,
+            seen: Seen::default(),
+            said: LastSaid::default(),
+            last_error: None,
+            log,
+            metrics: Metrics::register(registry),
+            requests: inbox,
+        };
+        if let Err(error) = engine.begin(first_words(role, settings)?).await {
+            engine.abandon().await;
+            return Err(error.into());
+        }
+        Ok((engine, shared, requests))
     }
-    let records = journal.store().load().await?;
-    let own_seed = random()?;
-    let transport = (role != Some(Role::Driver)).then(|| peer_of(&own_seed));
-    let identity = Identity { role, key, transport };
-    let now = clock.now();
-    let market =
-        Marketplace::recover(market_config.clone(), identity.keys(lost), *random()?, records, now)
-            .map_err(StartError::Recover)?;
-    let seed = market.transport_seed().map_or(own_seed, |seed| Zeroizing::new(seed.0));
-    let (commits, acks) = spawn_writer(journal.clone());
-    let (work, work_done) = spawn_worker();
-    let (requests, inbox) = mpsc::channel(REQUESTS);
-    let log = EventLog::new();
-    let closed = watch::Sender::new(false);
-    let mut start = Start { market, queue: Queue::default() };
-    // A key signs nothing, and names nobody, before it is durable (W9).
-    start.settle(journal).await?;
-    // Only now: had this start failed before the keys were replaced, the next one must
-    // see the difference again.
-    if let Some(marks) = &marks {
-        marks.write(journal.store()).await?;
-    }
-    let link = Link::start(network_config(settings, journal.store()).await?, seed).await?;
-    let Start { market, queue } = start;
-    let shared = Shared {
-        role,
-        network: market_config.network.clone(),
-        bootstrap: settings.network.bootstrap.len(),
-        mdns: settings.network.mdns,
-        issuers: market_config.issuers.len(),
-        store: journal.store().kind(),
-        registry: Registry::default(),
-        log: Arc::clone(&log),
-        current: link.watch(),
-        closed: closed.subscribe(),
-    };
-    let mut engine = Engine {
-        identity,
-        config: market_config,
-        clock,
-        market,
-        halt: None,
-        journal: journal.clone(),
-        mark: marks.map(|marks| marks.mark),
-        commits,
-        acks,
-        work,
-        work_done,
-        queue,
-        link,
-        peers: std::collections::BTreeMap::new(),
-        connected_since: None,
-        topics: std::collections::BTreeSet::new(),
-        key_replaced: false,
-        rebuild_due: false,
-        seen: Seen::default(),
-        said: LastSaid::default(),
-        last_error: None,
-        log,
-        metrics: Metrics::register(registry),
-        requests: inbox,
-        closed,
-    };
-    if let Err(error) = engine.begin(first_words(role, settings)?).await {
-        engine.abandon().await;
-        return Err(error.into());
-    }
-    Ok((engine, shared, requests))
 }
 
 /// A marketplace that nobody can hear yet.
@@ -237,7 +250,8 @@ fn first_words(role: Option<Role>, settings: &Settings) -> Result<Vec<Command>, 
 
 async fn network_config(settings: &Settings, store: &Store) -> Result<net::Config, StartError> {
     let remembered = store.peers().await?;
-    let remembered = remembered.into_iter().filter_map(|(key, addr)| Some((key, addr.parse().ok()?))).collect();
+    let remembered =
+        remembered.into_iter().filter_map(|(key, addr)| Some((key, addr.parse().ok()?))).collect();
     Ok(net::Config {
         network: settings.network.network_name()?,
         listen: settings.network.listen_addrs()?,
@@ -263,7 +277,8 @@ impl Marks {
     async fn compare(home: Option<&Home>, store: &Store) -> Result<Option<Self>, StartError> {
         let Some(home) = home.filter(|_| store.kind() != "memory") else { return Ok(None) };
         let path = home.start_mark();
-        let file = start_mark::read(&path).map_err(|source| StartError::Mark { path: path.clone(), source })?;
+        let file =
+            start_mark::read(&path).map_err(|source| StartError::Mark { path: path.clone(), source })?;
         let journal = store.start_mark().await?;
         let lost = !start_mark::agree(journal, &file);
         Ok(Some(Self { path, journal, mark: *random()?, lost }))

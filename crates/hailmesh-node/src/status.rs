@@ -156,12 +156,16 @@ pub(crate) fn hints(scene: &Scene<'_>) -> Vec<String> {
     refused(snapshot, &mut hints);
     if snapshot.role == Some(Role::Driver) && !scene.positioned {
         hints.push(
-            "no position is set, so nothing is offered: start with --at LAT,LON or PUT /v1/position".to_owned(),
+            "no position is set, so nothing is offered: start with --at LAT,LON or PUT /v1/position"
+                .to_owned(),
         );
     }
     let quiet = snapshot.last_offer.is_none_or(|at| scene.now.millis_since(at) > 120_000);
     if scene.peers > 0 && snapshot.topics > 0 && snapshot.heard == 0 && quiet {
-        hints.push("no offer was heard: nobody offers near this position, or nobody who does is connected".to_owned());
+        hints.push(
+            "no offer was heard: nobody offers near this position, or nobody who does is connected"
+                .to_owned(),
+        );
     }
     if snapshot.role.is_some() && scene.issuers == 0 {
         hints.push(
@@ -175,7 +179,9 @@ pub(crate) fn hints(scene: &Scene<'_>) -> Vec<String> {
 
 fn no_peers(scene: &Scene<'_>, hints: &mut Vec<String>) {
     for (address, reason) in &scene.seen.bootstrap_failed {
-        hints.push(format!("bootstrap address {address} does not answer ({reason}): check that the node there runs"));
+        hints.push(format!(
+            "bootstrap address {address} does not answer ({reason}): check that the node there runs"
+        ));
     }
     if scene.bootstrap == 0 && !scene.mdns {
         hints.push(

@@ -68,7 +68,11 @@ pub(crate) fn pinned(addrs: &[Address], peer: &PeerKey) -> Vec<Multiaddr> {
     let read = addrs.iter().filter_map(|addr| Multiaddr::try_from(addr.as_bytes().to_vec()).ok());
     read.filter_map(|addr| {
         let text = addr.to_string();
-        if text.contains("/p2p/") { text.ends_with(&suffix).then_some(addr) } else { format!("{text}{suffix}").parse().ok() }
+        if text.contains("/p2p/") {
+            text.ends_with(&suffix).then_some(addr)
+        } else {
+            format!("{text}{suffix}").parse().ok()
+        }
     })
     .collect()
 }

@@ -61,7 +61,8 @@ mod tests {
         let signer = PublicKey::from(SigningKey::from_bytes(&[7; 32]).verifying_key());
         let network = NetworkId::of(&NetworkName::default());
         for cell in 0..3 {
-            let order = WorkOrder { network, signer, cell, issued: Timestamp::MIN, bits: 6, first: u64::MAX - 3 };
+            let order =
+                WorkOrder { network, signer, cell, issued: Timestamp::MIN, bits: 6, first: u64::MAX - 3 };
             orders.send(order).unwrap();
         }
         for cell in 0..3 {

@@ -124,8 +124,16 @@ fn impossible_values_name_key_value_range_and_origin() {
         ("HAILMESH_DRIVER__DISCOUNT", "1001", ["driver.discount", "1001", "0 to 1000"]),
         ("HAILMESH_DRIVER__TARIFF__SURGE", "999", ["driver.tariff.surge", "999", "1000 to 5000"]),
         ("HAILMESH_DRIVER__TARIFF__CURRENCY", "usd", ["driver.tariff.currency", "usd", "ISO 4217"]),
-        ("HAILMESH_DRIVER__TARIFF__WAIT_FREE_MS", "900001", ["driver.tariff.wait_free_ms", "900001", "900000"]),
-        ("HAILMESH_DRIVER__VEHICLE__PLATE", "12345678901234567", ["driver.vehicle.plate", "12345678901234567", "16"]),
+        (
+            "HAILMESH_DRIVER__TARIFF__WAIT_FREE_MS",
+            "900001",
+            ["driver.tariff.wait_free_ms", "900001", "900000"],
+        ),
+        (
+            "HAILMESH_DRIVER__VEHICLE__PLATE",
+            "12345678901234567",
+            ["driver.vehicle.plate", "12345678901234567", "16"],
+        ),
         ("HAILMESH_NETWORK__NAME", "No Name", ["network.name", "No Name", "a-z"]),
         ("HAILMESH_NETWORK__POW_BITS", "33", ["network.pow_bits", "33", "0 to 32"]),
         ("HAILMESH_NETWORK__LISTEN", "0.0.0.0:1", ["network.listen", "0.0.0.0:1", "multiaddress"]),
@@ -187,7 +195,8 @@ fn the_template_is_the_defaults_and_loads() {
     let loaded = load(&uncommented, &[], Dict::new()).unwrap();
     assert!(loaded.origin("driver.at").ends_with("config.toml"));
     assert_eq!(loaded.entries().len(), KEYS.len());
-    let all_set = loaded.entries().into_iter().all(|(_, value, origin)| value != "-" && origin.contains("file"));
+    let all_set =
+        loaded.entries().into_iter().all(|(_, value, origin)| value != "-" && origin.contains("file"));
     assert!(all_set, "{:?}", loaded.entries());
 }
 

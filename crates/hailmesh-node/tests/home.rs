@@ -123,9 +123,19 @@ fn damaged_files_are_refused_and_left_alone() {
     let other = IdentityKey::ephemeral().unwrap().export(None).unwrap();
     let other = std::str::from_utf8(&other).unwrap();
     // The secret of one key with the public half of another.
-    let mixed: String = good.lines().take(2).chain(other.lines().skip(2)).map(|line| format!("{line}\n")).collect();
+    let mixed: String =
+        good.lines().take(2).chain(other.lines().skip(2)).map(|line| format!("{line}\n")).collect();
     let long = "x".repeat(20_000);
-    for bad in ["", "hailmesh-key-v1\n", &good[..40], &flipped, &mixed, &long, &format!("{good}more\n"), "\u{0}\u{1}"] {
+    for bad in [
+        "",
+        "hailmesh-key-v1\n",
+        &good[..40],
+        &flipped,
+        &mixed,
+        &long,
+        &format!("{good}more\n"),
+        "\u{0}\u{1}",
+    ] {
         fs::write(home.key(), bad).unwrap();
         let refused = IdentityKey::load_or_create(&home, None).unwrap_err();
         assert!(matches!(refused, KeyFileError::Corrupt { .. }), "{bad:?}: {refused}");

@@ -133,7 +133,10 @@ async fn a_ride_from_request_to_receipt() {
     let arrived = until(&rider, ride, RideState::Arrived).await;
     let code = arrived.boarding_code.expect("a code").expose().clone();
     let wrong = if code == "000000" { "111111" } else { "000000" };
-    assert!(driver.command(Command::EnRoute(ride, hailmesh_types::Duration::ZERO)).await.is_err(), "not its ride");
+    assert!(
+        driver.command(Command::EnRoute(ride, hailmesh_types::Duration::ZERO)).await.is_err(),
+        "not its ride"
+    );
     driver.command(Command::Board(theirs, code)).await.unwrap();
     until(&rider, ride, RideState::InProgress).await;
     until(&driver, theirs, RideState::InProgress).await;

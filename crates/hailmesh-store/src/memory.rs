@@ -16,6 +16,9 @@ use crate::rows::{
 /// Ended slots kept in memory. Older ones are forgotten, but for the last of a chain.
 const ENDED_KEPT: usize = 4_096;
 
+/// Whom evidence accuses, of what, and its bytes.
+type Charge = (PublicKey, u8, Arc<[u8]>);
+
 /// Everything a journal holds, and what takes the last append back.
 #[derive(Default)]
 pub(crate) struct Memory {
@@ -23,14 +26,15 @@ pub(crate) struct Memory {
     sequences: BTreeMap<PublicKey, u64>,
     slots: BTreeMap<SlotRef, (u64, SlotRow)>,
     outbox: BTreeMap<StatementId, (u64, Record)>,
-    evidence: BTreeMap<u64, (PublicKey, u8, Arc<[u8]>, Timestamp)>,
+    evidence: BTreeMap<u64, (Charge, Timestamp)>,
     bans: BTreeMap<PublicKey, Option<Timestamp>>,
     /// Least recently good first.
     peers: VecDeque<(PeerKey, String)>,
     pub(crate) start_mark: Option<[u8; 32]>,
     /// The order in which rows were made.
     counter: u64,
-    // What is derived from the slots.
+    // What is derived from the evidence and the slots.
+    charges: BTreeSet<Charge>,
     by_order: BTreeMap<u64, SlotRef>,
     by_request: BTreeMap<(PublicKey, StatementId), SlotRef>,
     by_ride: BTreeSet<(RideId, u64)>,
@@ -172,11 +176,11 @@ impl Memory {
                 Ok(())
             }
             Record::Evidence { accused, kind, bytes, at } => {
-                let known = self.evidence.values().any(|(a, k, b, _)| a == accused && k == kind && b == bytes);
-                if !known {
+                let charge = (*accused, *kind, bytes.clone());
+                if self.charges.insert(charge.clone()) {
                     let order = self.next();
                     self.undo.push(Undo::EvidenceAdded(order));
-                    self.evidence.insert(order, (*accused, *kind, bytes.clone(), *at));
+                    self.evidence.insert(order, (charge, *at));
                 }
                 Ok(())
             }
@@ -292,7 +296,11 @@ impl Memory {
             Undo::Sequence(key, below) => restore(&mut self.sequences, key, below),
             Undo::Slot(slot, row) => self.set_slot(slot, row.map(|row| *row)),
             Undo::Outbox(statement, row) => restore(&mut self.outbox, statement, row.map(|row| *row)),
-            Undo::EvidenceAdded(order) => drop(self.evidence.remove(&order)),
+            Undo::EvidenceAdded(order) => {
+                if let Some((charge, _)) = self.evidence.remove(&order) {
+                    self.charges.remove(&charge);
+                }
+            }
             Undo::Ban(key, until) => restore(&mut self.bans, key, until),
         }
     }
@@ -300,7 +308,9 @@ impl Memory {
     /// Keeps what strangers can fill within its limits (P20).
     fn forget_old(&mut self) {
         while self.evidence.len() > EVIDENCE_KEPT {
-            self.evidence.pop_first();
+            if let Some((_, (charge, _))) = self.evidence.pop_first() {
+                self.charges.remove(&charge);
+            }
         }
         while self.bans.len() > BANS_KEPT {
             // The ones for ever stay, then those that end last.
@@ -367,7 +377,7 @@ impl Memory {
         let mut outbox: Vec<_> = self.outbox.values().collect();
         outbox.sort_by_key(|(order, _)| *order);
         records.extend(outbox.into_iter().map(|(_, record)| record.clone()));
-        records.extend(self.evidence.values().map(|(accused, kind, bytes, at)| Record::Evidence {
+        records.extend(self.evidence.values().map(|((accused, kind, bytes), at)| Record::Evidence {
             accused: *accused,
             kind: *kind,
             bytes: bytes.clone(),

@@ -168,7 +168,7 @@ impl Sqlite {
             return Err(self.corrupt("it does not say how long it is"));
         };
         let expected = pages.cast_unsigned().saturating_mul(PAGE_BYTES);
-        if bytes == expected { Ok(()) } else { Err(self.corrupt(format!("{bytes} bytes instead of {expected}"))) }
+        if bytes >= expected { Ok(()) } else { Err(self.corrupt(format!("{bytes} bytes instead of {expected}"))) }
     }
 
     /// Size of the file; none when there is none.

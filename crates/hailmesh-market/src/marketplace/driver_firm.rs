@@ -142,7 +142,12 @@ impl Marketplace {
             rider: *cosign.signer(),
             same_total,
         };
-        let ours = deal.is_some_and(|deal| deal.counterparty() == *cosign.signer() && same_total);
+        let party = deal.is_some_and(|deal| deal.counterparty() == *cosign.signer());
+        let ours = party && same_total;
+        if party {
+            let witnessed = self.witness.observe_cosign(now, &cosign);
+            self.accuse(now, witnessed);
+        }
         let record = match slot {
             Some(slot) if ours => {
                 self.follow_peer(now, slot, turn.peer);

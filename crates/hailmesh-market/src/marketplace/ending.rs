@@ -129,6 +129,15 @@ impl Marketplace {
         ] {
             self.timers.clear(timer);
         }
+        if let Some(deal) = self.deals.get(&slot) {
+            let key = deal.counterparty();
+            self.book.unpin(&key);
+            // P16.4: this node itself holds a co-signed receipt with the identity.
+            if outcome == Outcome::Completed {
+                let identity = self.book.driver(&key).and_then(|booked| booked.identity).unwrap_or(key);
+                self.admission.remember(&identity, crate::certificates::Level::L1);
+            }
+        }
         let ride = self.deals.get_mut(&slot).map(|deal| {
             deal.ended = Some(Ending { outcome, shown, proof, at: now });
             (deal.bound.ride, deal.role())

@@ -132,7 +132,10 @@ impl Marketplace {
     pub(super) fn on_request(&mut self, now: Timestamp, exchange: ExchangeId, peer: PeerKey, frame: &[u8]) {
         let mut turn = Turn::resumed(peer, exchange);
         match Frame::decode(frame) {
-            Err(_) => turn.refuse(RejectReason::Bad),
+            Err(_) => {
+                self.blame(Some(peer));
+                turn.refuse(RejectReason::Bad);
+            }
             Ok(_) if !self.exchanges.take(&peer, now) => turn.refuse(RejectReason::Rate),
             Ok(frame) => {
                 turn.attachments = frame.attachments;
@@ -246,8 +249,16 @@ impl Marketplace {
 
     /// One signed statement, in the order of checks of P5.6.
     fn receive(&mut self, now: Timestamp, turn: &mut Turn, bytes: Vec<u8>) {
-        let Ok(statement) = AnyStatement::decode(bytes) else {
-            return turn.refuse(RejectReason::Bad);
+        let statement = match AnyStatement::decode(bytes) {
+            Ok(statement) => statement,
+            // Another version, or a kind that this one does not know.
+            Err(error) if error.clause == "P25.1" || error.what.contains("unknown kind") => {
+                return turn.refuse(RejectReason::Unsupported);
+            }
+            Err(_) => {
+                self.blame(turn.peer);
+                return turn.refuse(RejectReason::Bad);
+            }
         };
         if statement.network() != self.network {
             return turn.refuse(RejectReason::Bad);
@@ -270,7 +281,10 @@ impl Marketplace {
         {
             return turn.refuse(reason);
         }
-        let Ok(statement) = statement.verify() else { return turn.refuse(RejectReason::Bad) };
+        let Ok(statement) = statement.verify() else {
+            self.blame(turn.peer);
+            return turn.refuse(RejectReason::Bad);
+        };
         turn.signer = Some(*statement.signer());
         self.dispatch(now, turn, statement);
     }
@@ -337,7 +351,7 @@ impl Marketplace {
     }
 
     pub(super) fn origin(&self, peer: Option<PeerKey>) -> Option<Origin> {
-        self.peers.get(&peer?).copied()
+        self.peers.get(&peer?).map(|peer| peer.origin)
     }
 
     // ---- on the way out ----

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use ed25519_dalek::SigningKey;
 use hailmesh_types::{PublicKey, Timestamp};
 use hailmesh_wire::{
-    DecodeError, Evidence, EvidenceKind, Header, RiderOffer, Signed, Subject, Topic, Verified, evidence,
+    DecodeError, Evidence, EvidenceKind, Header, RiderOffer, ShiftCert, Signed, Subject, Topic, Verified,
+    evidence,
 };
 
 use crate::admission::News;
@@ -19,6 +20,8 @@ use crate::output::{Event, Output, Verdict};
 use super::timers::Timer;
 use super::{Marketplace, PendingEvidence};
 
+/// Certificates remembered as looked at.
+const CERTS_SEEN_MAX: usize = 4_096;
 /// Evidence that waits to be gossiped, at the most.
 const EVIDENCE_PENDING_MAX: usize = 256;
 
@@ -44,6 +47,7 @@ impl Marketplace {
                     let found = self.witness.observe_offer(now, &booked.offer);
                     self.accuse(now, found);
                     self.watch_counterparty(now, &booked);
+                    self.watch_certificates(now, &booked);
                     look_again = true;
                 }
                 News::Rider(_) => self.timers.set_by(Timer::Invite, now),
@@ -159,6 +163,24 @@ impl Marketplace {
             .collect();
         for slot in slots {
             self.send_status(now, slot);
+        }
+    }
+
+    /// Two shift certificates of one identity that overlap (E7).
+    fn watch_certificates(&mut self, now: Timestamp, booked: &BookedDriver) {
+        for bytes in &booked.offer.body().certs {
+            let Ok(cert) = Signed::<ShiftCert>::decode(bytes.as_slice()) else { continue };
+            if self.certs_seen.contains(&cert.id()) {
+                continue;
+            }
+            let Ok(cert) = cert.verify() else { continue };
+            // To look at one twice costs a signature check and finds nothing new.
+            if self.certs_seen.len() >= CERTS_SEEN_MAX {
+                self.certs_seen.clear();
+            }
+            self.certs_seen.insert(cert.id());
+            let found = self.witness.observe_cert(now, &cert);
+            self.accuse(now, found);
         }
     }
 

@@ -23,7 +23,7 @@ mod rider_search;
 mod status;
 mod timers;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
@@ -79,7 +79,9 @@ pub struct Marketplace {
     rng: ChaCha8Rng,
     outputs: VecDeque<Output>,
     timers: Timers,
-    peers: BTreeMap<PeerKey, Origin>,
+    peers: BTreeMap<PeerKey, Peer>,
+    /// Certificates whose overlaps were looked at already.
+    certs_seen: BTreeSet<StatementId>,
     addresses: Vec<Address>,
     book: OfferBook,
     admission: Admission,
@@ -110,6 +112,13 @@ enum Halt {
     Shutdown,
 }
 
+/// A connected peer.
+struct Peer {
+    origin: Origin,
+    /// Frames that could only be meant badly.
+    abuse: i32,
+}
+
 /// Evidence that waits to be gossiped.
 struct PendingEvidence {
     at: Timestamp,
@@ -130,6 +139,9 @@ struct Ride {
     no_match: Option<NoMatch>,
 }
 
+/// What one abuse of an exchange costs a peer (P13.11), and how many are counted.
+const ABUSE_SCORE: i32 = -20;
+const ABUSE_MAX: i32 = 100;
 /// Rides remembered in memory; the oldest that are over go first.
 const RIDES_MAX: usize = 1_024;
 /// Ended deals remembered in memory, for late statements and receipts.
@@ -162,6 +174,7 @@ impl Marketplace {
             outputs: VecDeque::new(),
             timers: Timers::default(),
             peers: BTreeMap::new(),
+            certs_seen: BTreeSet::new(),
             addresses: Vec::new(),
             book: OfferBook::new(limits),
             admission: Admission::new(
@@ -301,7 +314,7 @@ impl Marketplace {
     }
 
     fn on_peer_connected(&mut self, now: Timestamp, peer: PeerKey, origin: Origin) {
-        self.peers.insert(peer, origin);
+        self.peers.entry(peer).or_insert(Peer { origin, abuse: 0 }).origin = origin;
         self.outbox.wake(&peer, now);
         self.arm_outbox();
         // P8.8: on every connect, to every counterparty with something open.
@@ -415,6 +428,15 @@ impl Marketplace {
             let Some((_, slot)) = ended.min() else { return };
             self.deals.remove(&slot);
         }
+    }
+
+    /// A peer sent what no honest node sends: its gossip counts for less (P13.11).
+    fn blame(&mut self, peer: Option<PeerKey>) {
+        let Some(peer) = peer else { return };
+        let Some(entry) = self.peers.get_mut(&peer) else { return };
+        entry.abuse = entry.abuse.saturating_add(1).min(ABUSE_MAX);
+        let score = entry.abuse * ABUSE_SCORE;
+        self.out(Output::Score { peer, score });
     }
 
     fn deal_by_accept(&self, accept: &StatementId) -> Option<SlotRef> {

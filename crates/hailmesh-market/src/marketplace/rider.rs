@@ -235,6 +235,7 @@ impl Marketplace {
         records.extend(draft.drop.map(|drop| deal.keep(SecretPurpose::Drop, opening_bytes(&drop))));
         records.push(deal.keep(SecretPurpose::Boarding, draft.secret.to_vec()));
         records.push(deal.keep(SecretPurpose::Code, draft.code.into_bytes()));
+        self.book.pin(&driver);
         self.deals.insert(slot, deal);
         self.trim_deals();
         let retry = now + self.config.timers.confirm_retry;

@@ -209,7 +209,7 @@ fn search<O: Offer, W>(
 ) -> SearchReport<O> {
     let heard = book.live_count(O::SIDE, now);
     let radius_m = query.radius_m.map(f64::from);
-    let in_range = radius_m.map_or(heard, |radius| book.within::<O>(query.near, radius, now).count());
+    let in_range = radius_m.map_or(heard, |radius| book.count_within::<O>(query.near, radius, now));
     let mut explain = Explain { heard, in_range, last_offer: book.last_heard(O::SIDE), ..Explain::default() };
     if in_range < heard {
         let beyond = u32::try_from(heard - in_range).unwrap_or(u32::MAX);

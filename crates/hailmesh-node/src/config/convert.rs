@@ -166,9 +166,8 @@ impl NetworkSettings {
     }
 
     fn issuer_keys(&self) -> Result<Vec<PublicKey>, ValueError> {
-        let parse = |text: &String| {
-            text.parse().map_err(|error| ValueError::new("network.issuers", text, error))
-        };
+        let parse =
+            |text: &String| text.parse().map_err(|error| ValueError::new("network.issuers", text, error));
         self.issuers.iter().map(parse).collect()
     }
 

@@ -17,8 +17,8 @@ use figment::error::Kind;
 use figment::value::{Dict, Value};
 use figment::{Figment, Metadata};
 
-pub use convert::{ValueError, tariff_overrides};
 pub(crate) use convert::{INVITE_PREFIX, dialable};
+pub use convert::{ValueError, tariff_overrides};
 pub use settings::{
     ApiSettings, DriverSettings, LogSettings, NetworkSettings, PolicySettings, RiderSettings, Settings,
     StoreSettings, TariffSettings, TimerSettings, VehicleSettings,

@@ -46,7 +46,10 @@ pub(super) async fn reloaded(halt: &mut Option<Halt>) -> Option<Result<Vec<Recor
     let attempt = halt.as_mut().and_then(|halt| halt.attempt.as_mut());
     match attempt {
         Some(attempt) => Some(attempt.await.unwrap_or_else(|_| {
-            Err(Error::Unavailable { what: "the journal".to_owned(), detail: "the attempt was lost".to_owned() })
+            Err(Error::Unavailable {
+                what: "the journal".to_owned(),
+                detail: "the attempt was lost".to_owned(),
+            })
         })),
         None => std::future::pending().await,
     }
@@ -69,7 +72,9 @@ impl Engine {
                 "nothing is signed any more; restart the node, and if it happens again look for a second copy of \
                  this home",
             ),
-            _ => (UNAVAILABLE, false, "nothing is signed any more; put the journal right and restart the node"),
+            _ => {
+                (UNAVAILABLE, false, "nothing is signed any more; put the journal right and restart the node")
+            }
         }
     }
 
@@ -88,7 +93,10 @@ impl Engine {
     /// Goes back to what is stored though the store works. No commit may be on its way:
     /// what it makes durable would be missing from what is read.
     pub(super) fn rebuild_from_store(&mut self) {
-        self.stop_deciding(RESTARTING, "the marketplace is being rebuilt after a jump of the clock".to_owned());
+        self.stop_deciding(
+            RESTARTING,
+            "the marketplace is being rebuilt after a jump of the clock".to_owned(),
+        );
         self.attempt(Duration::ZERO);
     }
 
@@ -121,7 +129,9 @@ impl Engine {
     /// What the marketplace shows, or last showed.
     pub(super) fn snapshot(&self) -> Snapshot {
         match &self.halt {
-            Some(halt) => Snapshot { halted: Some(halt.why), peers: self.peers.len(), ..(*halt.last).clone() },
+            Some(halt) => {
+                Snapshot { halted: Some(halt.why), peers: self.peers.len(), ..(*halt.last).clone() }
+            }
             None => self.market.snapshot(self.clock.now()),
         }
     }

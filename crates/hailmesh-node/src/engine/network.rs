@@ -187,7 +187,8 @@ impl Engine {
     pub(super) async fn on_network(&mut self, event: Event) {
         match event {
             Event::Gossip { message, topic, data } => {
-                self.input(Input::Gossip { message: translate::message_ref(message), topic, bytes: data }).await;
+                self.input(Input::Gossip { message: translate::message_ref(message), topic, bytes: data })
+                    .await;
             }
             Event::Request { exchange, peer, frame } => {
                 let exchange = self.link.exchange(exchange);
@@ -210,7 +211,10 @@ impl Engine {
             Event::Listening { .. } => self.input(Input::Addresses(self.link.offered())).await,
             Event::ListenFailed { addr, reason } => {
                 let at = addr.map_or_else(|| "an address".to_owned(), |addr| addr.to_string());
-                self.problem(&format!("no longer listening on {at}: {reason}"), "check the network of this machine");
+                self.problem(
+                    &format!("no longer listening on {at}: {reason}"),
+                    "check the network of this machine",
+                );
                 self.input(Input::Addresses(self.link.offered())).await;
             }
             Event::DialFailed { addr, reason, .. } => self.on_dial_failed(addr, reason),
@@ -269,7 +273,10 @@ impl Engine {
     pub(super) async fn on_network_ended(&mut self) {
         let seed = self.link.seed.clone();
         if self.link.events.is_some() {
-            self.problem("the network service has ended", "it is started again; if this repeats, please report it");
+            self.problem(
+                "the network service has ended",
+                "it is started again; if this repeats, please report it",
+            );
         }
         self.replace_service(seed).await;
     }
@@ -294,7 +301,10 @@ impl Engine {
             Err(error) => {
                 let now = self.clock.now();
                 self.link.retry_at = Some(now + hailmesh_types::Duration::from_secs(1));
-                self.problem(&error.to_string(), "free the port or the address; it is tried again every second");
+                self.problem(
+                    &error.to_string(),
+                    "free the port or the address; it is tried again every second",
+                );
             }
         }
     }

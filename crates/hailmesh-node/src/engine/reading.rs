@@ -49,13 +49,21 @@ impl Engine {
             Reading::Search(request, reply) => drop(reply.send(self.search(&request))),
             Reading::Quote(request, reply) => drop(reply.send(self.quote(&request))),
             Reading::Rides(reply) => self.when_durable(reply, |engine, now| engine.market.rides(now)).await,
-            Reading::Ride(ride, reply) => self.when_durable(reply, |engine, now| engine.market.ride(ride, now)).await,
-            Reading::Receipt(ride, reply) => self.when_durable(reply, |engine, _| engine.market.receipt(ride)).await,
+            Reading::Ride(ride, reply) => {
+                self.when_durable(reply, |engine, now| engine.market.ride(ride, now)).await
+            }
+            Reading::Receipt(ride, reply) => {
+                self.when_durable(reply, |engine, _| engine.market.receipt(ride)).await
+            }
         }
     }
 
     /// Answers when what the answer shows is durable: a ride that was seen firm stays it.
-    async fn when_durable<T: Send + 'static>(&mut self, reply: Reply<T>, look: impl FnOnce(&Self, Timestamp) -> T) {
+    async fn when_durable<T: Send + 'static>(
+        &mut self,
+        reply: Reply<T>,
+        look: impl FnOnce(&Self, Timestamp) -> T,
+    ) {
         if let Some(halt) = &self.halt {
             let _ = reply.send(Err(halt.error()));
             return;
@@ -101,8 +109,12 @@ impl Engine {
                     max_fare: request.max_fare,
                     ..DriverWant::default()
                 };
-                let report = self.market.search_drivers(now, around(near, request.radius_m, request.limit, want));
-                (report.candidates.iter().filter_map(|found| driver_item(now, found)).collect(), report.explain)
+                let report =
+                    self.market.search_drivers(now, around(near, request.radius_m, request.limit, want));
+                (
+                    report.candidates.iter().filter_map(|found| driver_item(now, found)).collect(),
+                    report.explain,
+                )
             }
             Side::Riders => {
                 let want = RiderWant {
@@ -112,8 +124,12 @@ impl Engine {
                     tariff: None,
                     min_level: hailmesh_market::certificates::Level::L0,
                 };
-                let report = self.market.search_riders(now, around(near, request.radius_m, request.limit, want));
-                (report.candidates.iter().filter_map(|found| rider_item(now, found)).collect::<Vec<_>>(), report.explain)
+                let report =
+                    self.market.search_riders(now, around(near, request.radius_m, request.limit, want));
+                (
+                    report.candidates.iter().filter_map(|found| rider_item(now, found)).collect::<Vec<_>>(),
+                    report.explain,
+                )
             }
         };
         Ok(SearchAnswer { items, explain, peers: self.peers.len(), now, hint: None })
@@ -132,7 +148,8 @@ impl Engine {
             ride_time: Some(ride_time),
             ..DriverWant::default()
         };
-        let report = self.market.search_drivers(self.clock.now(), around(request.from, None, ITEMS_MAX, want));
+        let report =
+            self.market.search_drivers(self.clock.now(), around(request.from, None, ITEMS_MAX, want));
         let quotes = report.candidates.iter().filter_map(|found| {
             let terms = found.booked.offer.body().live.as_ref()?;
             Some(Quote {

@@ -43,20 +43,25 @@ impl Running {
         timeout(DEADLINE, self.task).await.unwrap().unwrap().unwrap();
     }
 
-    async fn next_problem(&self, after: &mut u64) -> Problem {
+    /// Waits for an event with a number above `after`, which then is its number.
+    async fn next_event<T>(&self, after: &mut u64, wanted: impl Fn(NodeEvent) -> Option<T>) -> T {
         let mut events = self.node.events(Some(*after));
         let found = async {
             while let Some(item) = events.next().await {
-                if let EventItem::Numbered(numbered) = item {
-                    *after = numbered.id;
-                    if let NodeEvent::Problem(problem) = numbered.event {
-                        return problem;
-                    }
+                let EventItem::Numbered(numbered) = item else { panic!("events were lost") };
+                *after = numbered.id;
+                if let Some(found) = wanted(numbered.event) {
+                    return found;
                 }
             }
             panic!("the node has ended")
         };
-        timeout(DEADLINE, found).await.expect("a problem is told")
+        timeout(DEADLINE, found).await.expect("the event comes")
+    }
+
+    async fn next_problem(&self, after: &mut u64) -> Problem {
+        let problem = |event| if let NodeEvent::Problem(problem) = event { Some(problem) } else { None };
+        self.next_event(after, problem).await
     }
 
     async fn request(&self) -> RideId {
@@ -136,7 +141,8 @@ async fn a_command_that_cannot_be_kept_is_not_answered_as_done() {
     let rider = run(Role::Rider, "test-answer", Vec::new()).await;
     let driver = run(Role::Driver, "test-answer", vec![rider.node.invite().await.unwrap()]).await;
     let ride = rider.request().await;
-    let firm = rider.until(ride, RideState::Firm).await;
+    // Not before what the driver says by itself has come.
+    let firm = rider.until(ride, RideState::EnRoute).await;
     rider.journal.faults.store.store(true, Ordering::SeqCst);
     let answer = rider.node.command(Command::Cancel(ride)).await;
     assert!(matches!(answer, Err(NodeError::Store(_))), "{answer:?}");
@@ -161,6 +167,29 @@ async fn a_ride_survives_a_clock_that_is_set_back() {
     driver.healthy().await;
     let theirs = driver.node.rides().await.unwrap();
     let theirs = theirs.iter().find(|view| view.agreement == firm.agreement).expect("the ride is known").ride;
+    driver.node.command(Command::Arrive(theirs)).await.unwrap();
+    rider.until(ride, RideState::Arrived).await;
+    rider.stop().await;
+    driver.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ride_survives_a_new_network_service() {
+    let driver = run(Role::Driver, "test-service", Vec::new()).await;
+    let rider = run(Role::Rider, "test-service", vec![driver.node.invite().await.unwrap()]).await;
+    let ride = rider.request().await;
+    rider.until(ride, RideState::EnRoute).await;
+    let theirs = driver.node.rides().await.unwrap()[0].ride;
+    let before = driver.node.status().await.unwrap();
+    let mut seen = driver.node.last_event_id();
+    driver.journal.faults.network.store(true, Ordering::SeqCst);
+    let is = |wanted: bool| wanted.then_some(());
+    driver.next_event(&mut seen, |event| is(matches!(event, NodeEvent::PeerDown { peers: 0 }))).await;
+    // It finds the rider again by what it remembers, under the same identity.
+    driver.next_event(&mut seen, |event| is(matches!(event, NodeEvent::PeerUp { .. }))).await;
+    let after = driver.node.status().await.unwrap();
+    assert_eq!(after.peer_id, before.peer_id);
+    assert_ne!(after.listen, before.listen, "another port");
     driver.node.command(Command::Arrive(theirs)).await.unwrap();
     rider.until(ride, RideState::Arrived).await;
     rider.stop().await;

@@ -364,7 +364,7 @@ fn reborrow<'s>(draft: &'s mut Draft<'_>) -> Draft<'s> {
 
 #[test]
 fn certificates() {
-    let cases: [(&str, fn(Draft<'_>)); 6] = [
+    let cases: [Tampering; 6] = [
         ("P16.2", |draft| {
             if let Draft::DriverCert(cert) = draft {
                 cert.subject = public(STRANGER);
@@ -411,7 +411,7 @@ fn certificates() {
 
 #[test]
 fn names_and_parties() {
-    let cases: [(&str, fn(Draft<'_>)); 9] = [
+    let cases: [Tampering; 9] = [
         ("P4.6", |draft| {
             if let Draft::Accept(accept) = draft {
                 accept.offer_id = OTHER;

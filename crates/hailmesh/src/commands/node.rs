@@ -320,7 +320,8 @@ async fn next(node: &NodeHandle, event: &hailmesh_api::types::EventJson) -> Opti
         return None;
     }
     let view = node.ride(ride).await.ok()??;
-    super::ride::next_step(&hailmesh_api::ride_json(&view, true))
+    // What is on stderr may end up in a log: no codes, no places.
+    super::ride::next_step(&hailmesh_api::ride_json(&view, false))
 }
 
 /// Drives along a track.

@@ -208,7 +208,10 @@ pub(super) fn next_step(ride: &RideJson) -> Option<String> {
         ("arrived", true) => Some(format!("ask for the code, then `hailmesh ride board {id} --code CODE`")),
         ("in_progress", true) => Some(format!("`hailmesh ride complete {id}` at the destination")),
         ("firm" | "en_route" | "arrived", false) => {
-            ride.boarding_code.as_ref().map(|code| format!("tell the driver {code} when you board"))
+            Some(match &ride.boarding_code {
+                Some(code) => format!("tell the driver {code} when you board"),
+                None => format!("`hailmesh ride show {id}` has the code to tell the driver when you board"),
+            })
         }
         ("completed", _) if ride.has_receipt => Some(format!("`hailmesh ride receipt {id} --out FILE`")),
         _ => None,

@@ -75,9 +75,6 @@ CREATE TABLE slots (
     bound_at     BIGINT  NOT NULL CHECK (bound_at BETWEEN 1600000000000 AND 4100000000000),
     deadline     BIGINT  NOT NULL CHECK (deadline BETWEEN 1600000000000 AND 4100000000000),
     firm_at      BIGINT  CHECK (firm_at BETWEEN 1600000000000 AND 4100000000000),
-    phase        TEXT    CHECK (phase IN ('firm', 'en_route', 'arrived', 'in_progress')),
-    wrong_codes  BIGINT  NOT NULL DEFAULT 0 CHECK (wrong_codes BETWEEN 0 AND 255),
-    progress_at  BIGINT  CHECK (progress_at BETWEEN 1600000000000 AND 4100000000000),
     outcome      BIGINT,
     shown        TEXT    CHECK (shown IN ('completed', 'cancelled', 'released', 'void', 'no_show', 'expired', 'declined')),
     proof        BYTEA   CHECK (octet_length(proof) = 32),
@@ -85,7 +82,6 @@ CREATE TABLE slots (
     PRIMARY KEY (key, lane, slot),
     UNIQUE (key, request),
     FOREIGN KEY (key, role) REFERENCES keys (key, role) DEFERRABLE INITIALLY DEFERRED,
-    CONSTRAINT phase_has_time CHECK ((phase IS NULL) = (progress_at IS NULL)),
     CONSTRAINT end_is_whole CHECK ((outcome IS NULL) = (ended_at IS NULL)
         AND (outcome IS NULL) = (shown IS NULL) AND (outcome IS NOT NULL OR proof IS NULL)),
     -- P3.8: which side may end a slot how.
@@ -134,13 +130,49 @@ CREATE TRIGGER slots_are_bound_once BEFORE UPDATE ON slots FOR EACH ROW
     OR NEW.role IS DISTINCT FROM OLD.role OR NEW.ride IS DISTINCT FROM OLD.ride OR NEW.counterparty IS DISTINCT FROM OLD.counterparty
     OR NEW.request IS DISTINCT FROM OLD.request OR NEW.accept IS DISTINCT FROM OLD.accept OR NEW.agreement IS DISTINCT FROM OLD.agreement
     OR NEW.fare IS DISTINCT FROM OLD.fare OR NEW.currency IS DISTINCT FROM OLD.currency OR NEW.bound_at IS DISTINCT FROM OLD.bound_at
-    OR NEW.deadline IS DISTINCT FROM OLD.deadline OR NEW.wrong_codes < OLD.wrong_codes
+    OR NEW.deadline IS DISTINCT FROM OLD.deadline
     OR (OLD.firm_at IS NOT NULL AND NEW.firm_at IS DISTINCT FROM OLD.firm_at))
     EXECUTE FUNCTION refuse('what a slot was bound to never changes');
 
 CREATE TRIGGER slots_end_once BEFORE UPDATE ON slots FOR EACH ROW
     WHEN (OLD.outcome IS NOT NULL)
     EXECUTE FUNCTION refuse('the slot has ended');
+
+-- What happened between firm and the end (W7): phases, and wrong boarding codes (P8.6).
+CREATE TABLE steps (
+    seq         BIGINT  NOT NULL PRIMARY KEY,
+    key         BYTEA   NOT NULL,
+    lane        BIGINT  NOT NULL,
+    slot        BIGINT  NOT NULL,
+    phase       TEXT    NOT NULL CHECK (phase IN ('firm', 'en_route', 'arrived', 'in_progress')),
+    wrong_codes BIGINT  NOT NULL CHECK (wrong_codes BETWEEN 0 AND 255),
+    made_at     BIGINT  NOT NULL CHECK (made_at BETWEEN 1600000000000 AND 4100000000000),
+    FOREIGN KEY (key, lane, slot) REFERENCES slots (key, lane, slot) DEFERRABLE INITIALLY DEFERRED
+);
+
+CREATE INDEX steps_by_slot ON steps (key, lane, slot);
+
+CREATE TRIGGER steps_stay BEFORE DELETE ON steps FOR EACH ROW
+    EXECUTE FUNCTION refuse('a step is never removed');
+
+CREATE TRIGGER steps_never_change BEFORE UPDATE ON steps FOR EACH ROW
+    EXECUTE FUNCTION refuse('a step never changes');
+
+CREATE FUNCTION steps_follow_the_slot() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    IF NOT EXISTS (SELECT 1 FROM slots
+        WHERE key = NEW.key AND lane = NEW.lane AND slot = NEW.slot AND outcome IS NULL) THEN
+        RAISE EXCEPTION 'the slot is not bound, or has ended'
+            USING ERRCODE = 'integrity_constraint_violation', CONSTRAINT = TG_NAME;
+    END IF;
+    IF NEW.wrong_codes < (SELECT MAX(wrong_codes) FROM steps
+        WHERE key = NEW.key AND lane = NEW.lane AND slot = NEW.slot) THEN
+        RAISE EXCEPTION 'wrong codes are not taken back'
+            USING ERRCODE = 'integrity_constraint_violation', CONSTRAINT = TG_NAME;
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER steps_follow_the_slot BEFORE INSERT ON steps FOR EACH ROW EXECUTE FUNCTION steps_follow_the_slot();
 
 -- Signed statements, byte for byte, ours and theirs, in the order of their recording.
 CREATE TABLE statements (

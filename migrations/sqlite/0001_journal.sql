@@ -79,9 +79,6 @@ CREATE TABLE slots (
     bound_at     INTEGER NOT NULL CHECK (bound_at BETWEEN 1600000000000 AND 4100000000000),
     deadline     INTEGER NOT NULL CHECK (deadline BETWEEN 1600000000000 AND 4100000000000),
     firm_at      INTEGER CHECK (firm_at BETWEEN 1600000000000 AND 4100000000000),
-    phase        TEXT    CHECK (phase IN ('firm', 'en_route', 'arrived', 'in_progress')),
-    wrong_codes  INTEGER NOT NULL DEFAULT 0 CHECK (wrong_codes BETWEEN 0 AND 255),
-    progress_at  INTEGER CHECK (progress_at BETWEEN 1600000000000 AND 4100000000000),
     outcome      INTEGER,
     shown        TEXT    CHECK (shown IN ('completed', 'cancelled', 'released', 'void', 'no_show', 'expired', 'declined')),
     proof        BLOB    CHECK (length(proof) = 32),
@@ -89,7 +86,6 @@ CREATE TABLE slots (
     PRIMARY KEY (key, lane, slot),
     UNIQUE (key, request),
     FOREIGN KEY (key, role) REFERENCES keys (key, role) DEFERRABLE INITIALLY DEFERRED,
-    CONSTRAINT phase_has_time CHECK ((phase IS NULL) = (progress_at IS NULL)),
     CONSTRAINT end_is_whole CHECK ((outcome IS NULL) = (ended_at IS NULL)
         AND (outcome IS NULL) = (shown IS NULL) AND (outcome IS NOT NULL OR proof IS NULL)),
     -- P3.8: which side may end a slot how.
@@ -131,7 +127,7 @@ WHEN NEW.key IS NOT OLD.key OR NEW.lane IS NOT OLD.lane OR NEW.slot IS NOT OLD.s
     OR NEW.role IS NOT OLD.role OR NEW.ride IS NOT OLD.ride OR NEW.counterparty IS NOT OLD.counterparty
     OR NEW.request IS NOT OLD.request OR NEW.accept IS NOT OLD.accept OR NEW.agreement IS NOT OLD.agreement
     OR NEW.fare IS NOT OLD.fare OR NEW.currency IS NOT OLD.currency OR NEW.bound_at IS NOT OLD.bound_at
-    OR NEW.deadline IS NOT OLD.deadline OR NEW.wrong_codes < OLD.wrong_codes
+    OR NEW.deadline IS NOT OLD.deadline
     OR (OLD.firm_at IS NOT NULL AND NEW.firm_at IS NOT OLD.firm_at)
 BEGIN
     SELECT RAISE(ABORT, 'what a slot was bound to never changes');
@@ -141,6 +137,44 @@ CREATE TRIGGER slots_end_once BEFORE UPDATE ON slots
 WHEN OLD.outcome IS NOT NULL
 BEGIN
     SELECT RAISE(ABORT, 'the slot has ended');
+END;
+
+-- What happened between firm and the end (W7): phases, and wrong boarding codes (P8.6).
+CREATE TABLE steps (
+    seq         INTEGER NOT NULL PRIMARY KEY,
+    key         BLOB    NOT NULL,
+    lane        INTEGER NOT NULL,
+    slot        INTEGER NOT NULL,
+    phase       TEXT    NOT NULL CHECK (phase IN ('firm', 'en_route', 'arrived', 'in_progress')),
+    wrong_codes INTEGER NOT NULL CHECK (wrong_codes BETWEEN 0 AND 255),
+    made_at     INTEGER NOT NULL CHECK (made_at BETWEEN 1600000000000 AND 4100000000000),
+    FOREIGN KEY (key, lane, slot) REFERENCES slots (key, lane, slot) DEFERRABLE INITIALLY DEFERRED
+) STRICT;
+
+CREATE INDEX steps_by_slot ON steps (key, lane, slot);
+
+CREATE TRIGGER steps_stay BEFORE DELETE ON steps
+BEGIN
+    SELECT RAISE(ABORT, 'a step is never removed');
+END;
+
+CREATE TRIGGER steps_never_change BEFORE UPDATE ON steps
+BEGIN
+    SELECT RAISE(ABORT, 'a step never changes');
+END;
+
+CREATE TRIGGER steps_are_of_live_slots BEFORE INSERT ON steps
+WHEN NOT EXISTS (SELECT 1 FROM slots
+    WHERE key = NEW.key AND lane = NEW.lane AND slot = NEW.slot AND outcome IS NULL)
+BEGIN
+    SELECT RAISE(ABORT, 'the slot is not bound, or has ended');
+END;
+
+CREATE TRIGGER steps_count_wrong_codes BEFORE INSERT ON steps
+WHEN NEW.wrong_codes < (SELECT MAX(wrong_codes) FROM steps
+    WHERE key = NEW.key AND lane = NEW.lane AND slot = NEW.slot)
+BEGIN
+    SELECT RAISE(ABORT, 'wrong codes are not taken back');
 END;
 
 -- Signed statements, byte for byte, ours and theirs, in the order of their recording.

@@ -133,6 +133,7 @@ async fn every_record_comes_back_in_order(place: &Place) {
         secret(driver, SecretPurpose::Drop, 2),
         secret(driver, SecretPurpose::Vehicle, 3),
         Record::Firm { slot: driver, at: at(50) },
+        progress(driver, RideState::EnRoute, 0),
         progress(driver, RideState::InProgress, 2),
         ended(driver, Outcome::Completed),
         Record::Bound(bound(rider, Role::Rider)),
@@ -169,13 +170,15 @@ async fn what_is_done_is_done(place: &Place) {
     let ban = Record::Ban { key: key(9), until: None };
     let end = ended(of, Outcome::DriverCancelled);
     let reserved = Record::SeqReserved { key: key(1), below: 4_096 };
-    let once = [firm.clone(), evidence.clone(), ban.clone(), reserved.clone(), end.clone()];
+    let step = progress(of, RideState::Arrived, 1);
+    let once = [firm.clone(), step.clone(), evidence.clone(), ban.clone(), reserved.clone(), end.clone()];
     store.append(&once).await.expect("stored");
     let before = store.load().await.expect("loaded");
     let of_theirs = Record::Statement { slot: of, kind: Kind::Request, id: id(1), own: false, bytes: envelope(5) };
     let again = [
         Record::Key(key_record(1, Role::Driver)),
         Record::Firm { slot: of, at: at(2) },
+        step,
         evidence,
         ban,
         reserved,

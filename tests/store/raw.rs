@@ -6,7 +6,7 @@
 use std::future::Future;
 
 use hailmesh_market::journal::{Record, Role, SecretPurpose};
-use hailmesh_wire::{Kind, Outcome};
+use hailmesh_wire::{Kind, Outcome, RideState};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
 
@@ -85,7 +85,14 @@ const FORBIDDEN: &[(&str, &str)] = &[
     ("a driver's outcome for a rider", "UPDATE slots SET outcome = 4, shown = 'cancelled', ended_at = bound_at WHERE role = 2 AND outcome IS NULL"),
     ("a lapse after firm", "UPDATE slots SET outcome = 1, shown = 'expired', ended_at = bound_at, firm_at = bound_at WHERE role = 1 AND outcome IS NULL"),
     ("a state that does not exist", "UPDATE slots SET outcome = 4, shown = 'gone', ended_at = bound_at WHERE role = 1 AND outcome IS NULL"),
-    ("a phase that does not exist", "UPDATE slots SET phase = 'flying', progress_at = bound_at WHERE outcome IS NULL"),
+    ("a phase that does not exist", "INSERT INTO steps (seq, key, lane, slot, phase, wrong_codes, made_at) \
+        SELECT 1000, key, lane, slot, 'flying', 0, bound_at FROM slots WHERE role = 1 AND outcome IS NULL"),
+    ("a step after the end", "INSERT INTO steps (seq, key, lane, slot, phase, wrong_codes, made_at) \
+        SELECT 1000, key, lane, slot, 'arrived', 9, bound_at FROM slots WHERE role = 1 AND slot = 0"),
+    ("wrong codes taken back", "INSERT INTO steps (seq, key, lane, slot, phase, wrong_codes, made_at) \
+        SELECT 1000, key, lane, slot, 'arrived', 1, bound_at FROM slots WHERE role = 2 AND outcome IS NULL"),
+    ("a step changed", "UPDATE steps SET wrong_codes = 0"),
+    ("a step removed", "DELETE FROM steps"),
     ("another REQUEST under a slot", "UPDATE slots SET request = accept WHERE outcome IS NULL"),
     ("another counterparty", "UPDATE slots SET counterparty = accept WHERE outcome IS NULL"),
     ("another number", "UPDATE slots SET slot = slot + 7 WHERE outcome IS NULL"),
@@ -119,7 +126,7 @@ pub(crate) async fn prepare(place: &Place) {
     batches.push(accepted(1, 1));
     batches.push(vec![Record::Bound(bound(ended_slot, Role::Rider)), ended(ended_slot, Outcome::NoAck)]);
     batches.push(vec![Record::Bound(bound(live, Role::Rider)), secret(live, SecretPurpose::Code, 1)]);
-    batches.push(vec![statement(live, Kind::Confirm, 12, true)]);
+    batches.push(vec![statement(live, Kind::Confirm, 12, true), progress(live, RideState::Firm, 2)]);
     store.append_all(&batches).await.expect("consistent");
     store.close().await;
 }

@@ -70,8 +70,9 @@ pub enum News {
     Evidence(Verified<Evidence>),
     /// An issuer has taken credentials back; offers that relied on them are gone.
     Revocation(Verified<Revocation>),
-    /// An offer waits for nothing but this certificate (P15.6). The peer that forwarded
-    /// the offer is the first to ask.
+    /// An offer names this certificate, which is not known here (P15.6): without it its
+    /// author counts as uncredentialed. The peer that forwarded the offer is the first
+    /// to ask.
     CertificateWanted(StatementId, PeerKey),
 }
 
@@ -474,7 +475,7 @@ impl Admission {
         }
         // 14
         let missing = chain.standing.missing;
-        let awaited = self.check_work(&offer, district, level, missing)?;
+        let awaits_certificate = self.check_work(&offer, district, level, missing)?;
         // 15
         for _ in 0..=chain.cost() {
             self.verification.charge(route.peer(), now);
@@ -482,8 +483,10 @@ impl Admission {
         let offer = offer.verify().map_err(|_| Stop::Signature)?;
         chain.verify().map_err(stop_of)?;
         self.certificates.keep(chain);
-        if let Some(id) = awaited {
+        if let Some(id) = missing.filter(|_| self.credentials_matter()) {
             news.push(News::CertificateWanted(id, *route.peer()));
+        }
+        if awaits_certificate {
             return Err(Stop::CertificateUnknown);
         }
         // 16
@@ -537,23 +540,25 @@ impl Admission {
         Ok(())
     }
 
-    /// Step 14. Says which certificate to ask for when only that is in the way.
+    /// Step 14. Says whether only a certificate that is not known here is in the way.
     fn check_work<O: Offer>(
         &self,
         offer: &Signed<O>,
         district: Cell,
         level: Level,
         missing: Option<StatementId>,
-    ) -> Result<Option<StatementId>, Stop> {
+    ) -> Result<bool, Stop> {
         let body = offer.body();
         match body.pow() {
             Some(pow) => {
                 let (signer, cell) = (offer.signer(), district.index());
                 let is_right = pow_ok(self.network_id, signer, cell, body.made(), pow, self.pow_bits);
-                if is_right { Ok(None) } else { Err(Stop::WorkWrong) }
+                if is_right { Ok(false) } else { Err(Stop::WorkWrong) }
             }
-            None if level.is_credentialed() || self.pow_bits == 0 => Ok(None),
-            None => missing.map(Some).ok_or(Stop::WorkMissing),
+            None if level.is_credentialed() || self.pow_bits == 0 => Ok(false),
+            // Without issuers no certificate makes up for the work.
+            None if missing.is_some() && self.credentials_matter() => Ok(true),
+            None => Err(Stop::WorkMissing),
         }
     }
 

@@ -275,7 +275,8 @@ fn work_cases() -> Vec<(Stop, Case)> {
         (Stop::WorkWrong, case(node(), with(Some(wrong)))),
         (Stop::WorkMissing, case(node(), with(None))),
         (Stop::None, case(node(), certified(|_| {}))),
-        (Stop::CertificateUnknown, case(node(), known_by_name)),
+        (Stop::CertificateUnknown, case(node(), known_by_name.clone())),
+        (Stop::WorkMissing, case(Node::with(Limits::default(), 8, &[]), known_by_name)),
     ]
 }
 
@@ -646,4 +647,18 @@ fn familiar_identities_are_bounded() {
         node.admission.verify_certificates(start(), &key, Role::Rider, start(), None, &[]).unwrap().level
     };
     assert_eq!([level(1), level(2), level(3)], [Level::L1, Level::L1, Level::L0]);
+}
+
+#[test]
+fn a_certificate_that_only_has_a_name_is_asked_for() {
+    let bytes = certified(|offer| offer.certs.clear());
+    let wanted =
+        News::CertificateWanted(certify(genuine(), &key(1), &key(2), &issuer()).cert_id.unwrap(), peer(1));
+    let mut node = guarded(Limits::default());
+    let judgement = node.hear(&bytes);
+    assert_eq!(judgement.stop, Stop::None);
+    assert!(judgement.news.contains(&wanted), "{:?}", judgement.news);
+    let mut strict = Node::with(Limits::default(), 8, &[public(&issuer())]);
+    assert_eq!(strict.hear(&bytes).news, [wanted]);
+    assert_eq!(plain().hear(&bytes).news.len(), 1, "nobody asks where no issuer counts");
 }

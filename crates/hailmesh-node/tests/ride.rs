@@ -255,7 +255,7 @@ async fn a_journal_put_back_gets_new_keys() {
 async fn what_cannot_work_is_refused_at_the_start() {
     let start = async |settings: Settings| {
         let config = NodeConfig::ephemeral(Some(Role::Driver), settings).unwrap();
-        Node::start(config).await.err().expect("refused")
+        Node::start(config).await.expect_err("refused")
     };
     let mut bad = driver_settings("test-bad");
     bad.driver.seats = 0;

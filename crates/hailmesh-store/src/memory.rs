@@ -10,7 +10,7 @@ use hailmesh_wire::Outcome;
 
 use crate::Error;
 use crate::rows::{
-    BANS_KEPT, ERASED_KEYS_KEPT, EVIDENCE_KEPT, End, PEERS_KEPT, Phase, SlotRow, Statement, describe, int, is_end, is_phase,
+    BANS_KEPT, ERASED_KEYS_KEPT, EVIDENCE_KEPT, End, PEERS_KEPT, Progress, SlotRow, Statement, describe, int, is_end, is_phase,
 };
 
 /// Ended slots kept in memory. Older ones are forgotten, but for the last of a chain.
@@ -130,16 +130,20 @@ impl Memory {
                 Ok(())
             }),
             Record::Progress { slot, phase, wrong_codes, at } => self.change(slot, |row| {
+                let new = Progress { phase: *phase, wrong_codes: *wrong_codes, at: *at };
+                if row.progress.contains(&new) {
+                    return Ok(());
+                }
                 if !is_phase(*phase) {
                     return Err(Error::conflict("not a phase of a firm ride"));
                 }
                 if row.end.is_some() {
                     return Err(Error::conflict("the slot has ended"));
                 }
-                if row.progress.is_some_and(|now| *wrong_codes < now.wrong_codes) {
+                if row.progress.iter().any(|step| *wrong_codes < step.wrong_codes) {
                     return Err(Error::conflict("wrong codes are not taken back"));
                 }
-                row.progress = Some(Phase { phase: *phase, wrong_codes: *wrong_codes, at: *at });
+                row.progress.push(new);
                 Ok(())
             }),
             Record::Ended { slot, outcome, shown, proof, at } => {

@@ -29,9 +29,9 @@ pub(crate) struct End {
     pub(crate) at: Timestamp,
 }
 
-/// Where a ride is between firm and its end.
-#[derive(Clone, Copy)]
-pub(crate) struct Phase {
+/// A step of a ride between firm and its end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Progress {
     pub(crate) phase: RideState,
     pub(crate) wrong_codes: u8,
     pub(crate) at: Timestamp,
@@ -50,7 +50,7 @@ pub(crate) struct Statement {
 pub(crate) struct SlotRow {
     pub(crate) bound: Bound,
     pub(crate) firm: Option<Timestamp>,
-    pub(crate) progress: Option<Phase>,
+    pub(crate) progress: Vec<Progress>,
     pub(crate) end: Option<End>,
     pub(crate) statements: Vec<Statement>,
     pub(crate) secrets: BTreeMap<SecretPurpose, Private<Vec<u8>>>,
@@ -58,7 +58,7 @@ pub(crate) struct SlotRow {
 
 impl SlotRow {
     pub(crate) fn new(bound: Bound) -> Self {
-        Self { bound, firm: None, progress: None, end: None, statements: Vec::new(), secrets: BTreeMap::new() }
+        Self { bound, firm: None, progress: Vec::new(), end: None, statements: Vec::new(), secrets: BTreeMap::new() }
     }
 
     /// Appends the records of this slot in the order that [`Record`] asks for.
@@ -74,7 +74,7 @@ impl SlotRow {
         }));
         out.extend(self.secrets.into_iter().map(|(purpose, bytes)| Record::Secret { slot, purpose, bytes }));
         out.extend(self.firm.map(|at| Record::Firm { slot, at }));
-        out.extend(self.progress.map(|now| Record::Progress {
+        out.extend(self.progress.into_iter().map(|now| Record::Progress {
             slot,
             phase: now.phase,
             wrong_codes: now.wrong_codes,

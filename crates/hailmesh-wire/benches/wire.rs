@@ -102,7 +102,7 @@ fn ratios() {
         println!();
         println!("{:<20} {:>10} {:>18} {:>12}", "", "µs", "of verify_strict", "of sign");
         for (name, mean) in means {
-            println!("{name:<20} {:>10.2} {:>17.2}x {:>11.2}x", mean / 1e3, mean / verify, mean / sign);
+            println!("{name:<20} {:>10.2} {:>17.3}x {:>11.3}x", mean / 1e3, mean / verify, mean / sign);
         }
     });
 }

@@ -13,6 +13,8 @@ use crate::limits::Rate;
 const SWEEP_MIN: usize = 1_024;
 /// Time after which it is looked through in any case.
 const SWEEP_PERIOD: Duration = Duration::from_secs(60);
+/// Time that passes at least before it is looked through again.
+const SWEEP_PAUSE: Duration = Duration::from_secs(1);
 
 /// How an offer relates to the last one of its author.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,12 +52,12 @@ pub(super) struct Authors {
     grace: Duration,
     rate: Rate,
     sweep_len: usize,
-    sweep_at: Timestamp,
+    swept: Timestamp,
 }
 
 impl Authors {
     pub(super) const fn new(limit: usize, grace: Duration, rate: Rate) -> Self {
-        Self { by_key: BTreeMap::new(), limit, grace, rate, sweep_len: SWEEP_MIN, sweep_at: Timestamp::MIN }
+        Self { by_key: BTreeMap::new(), limit, grace, rate, sweep_len: SWEEP_MIN, swept: Timestamp::MIN }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -96,10 +98,13 @@ impl Authors {
 
     /// Whether one more author would find room, after forgetting those that are over.
     pub(super) fn has_room(&mut self, now: Timestamp) -> bool {
-        if self.by_key.len() >= self.sweep_len.min(self.limit) || now >= self.sweep_at {
+        // Looking through a full table for every stranger would be their weapon.
+        let is_crowded = self.by_key.len() >= self.sweep_len.min(self.limit);
+        let pause = if is_crowded { SWEEP_PAUSE } else { SWEEP_PERIOD };
+        if now >= self.swept + pause {
             self.by_key.retain(|_, entry| entry.keep_until > now);
             self.sweep_len = (2 * self.by_key.len()).max(SWEEP_MIN);
-            self.sweep_at = now + SWEEP_PERIOD;
+            self.swept = now;
         }
         self.by_key.len() < self.limit
     }

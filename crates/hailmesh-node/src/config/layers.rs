@@ -39,6 +39,7 @@ impl Provider for File {
     }
 }
 
+#[expect(clippy::result_large_err, reason = "the error that a provider must give")]
 fn dict_of(values: &impl serde::Serialize) -> Result<Dict, Error> {
     Value::serialize(values)?.into_dict().ok_or_else(|| Error::from("not a table".to_owned()))
 }

@@ -12,7 +12,7 @@ use hailmesh_wire::{Kind, Outcome};
 
 use super::{Cell, Connection, Row, Value};
 use crate::Error;
-use crate::rows::{ERASED_KEYS_KEPT, End, Phase, SlotRow, Statement, role_from_code, state_from_name};
+use crate::rows::{ERASED_KEYS_KEPT, End, Progress, SlotRow, Statement, role_from_code, state_from_name};
 
 /// `seq` of the slots to recover: live ones, the newest ended ones ($1 of them), and the
 /// last one of every key that is not erased.
@@ -38,7 +38,7 @@ macro_rules! slots_sql {
     ($chosen:expr) => {
         concat!(
             "SELECT seq, key, lane, slot, role, ride, counterparty, peer, request, accept, agreement, \
-             fare, currency, bound_at, deadline, firm_at, phase, wrong_codes, progress_at, outcome, \
+             fare, currency, bound_at, deadline, firm_at, outcome, \
              shown, proof, ended_at FROM slots WHERE seq IN (",
             $chosen,
             ")"
@@ -50,6 +50,17 @@ macro_rules! statements_sql {
     ($chosen:expr) => {
         concat!(
             "SELECT s.seq, t.kind, t.id, t.own, t.bytes FROM slots AS s JOIN statements AS t \
+             ON t.key = s.key AND t.lane = s.lane AND t.slot = s.slot WHERE s.seq IN (",
+            $chosen,
+            ") ORDER BY t.seq"
+        )
+    };
+}
+
+macro_rules! steps_sql {
+    ($chosen:expr) => {
+        concat!(
+            "SELECT s.seq, t.phase, t.wrong_codes, t.made_at FROM slots AS s JOIN steps AS t \
              ON t.key = s.key AND t.lane = s.lane AND t.slot = s.slot WHERE s.seq IN (",
             $chosen,
             ") ORDER BY t.seq"
@@ -73,18 +84,21 @@ struct Selection {
     slots: &'static str,
     statements: &'static str,
     secrets: &'static str,
+    steps: &'static str,
 }
 
 const RECOVERED: Selection = Selection {
     slots: slots_sql!(recovered!()),
     statements: statements_sql!(recovered!()),
     secrets: secrets_sql!(recovered!()),
+    steps: steps_sql!(recovered!()),
 };
 
 const OF_RIDES: Selection = Selection {
     slots: slots_sql!(of_rides!()),
     statements: statements_sql!(of_rides!()),
     secrets: secrets_sql!(of_rides!()),
+    steps: steps_sql!(of_rides!()),
 };
 
 const KEYS: &str = concat!(
@@ -262,6 +276,12 @@ async fn slots<C: Connection>(
         let purpose = columns.code("purpose", SecretPurpose::from_code)?;
         slot.secrets.insert(purpose, Private(columns.bytes()?));
     }
+    for row in c.fetch(selection.steps, values).await? {
+        let mut columns = Columns::new(what, "steps", row);
+        let Some(slot) = found.get_mut(&columns.number()?) else { continue };
+        let phase = columns.state()?;
+        slot.progress.push(Progress { phase, wrong_codes: columns.number()?, at: columns.time()? });
+    }
     Ok(found)
 }
 
@@ -283,10 +303,6 @@ fn slot(columns: &mut Columns<'_>) -> Result<SlotRow, Error> {
         deadline: columns.time()?,
     });
     row.firm = columns.optional(Columns::time)?;
-    let phase = columns.optional(Columns::state)?;
-    let wrong_codes = columns.number()?;
-    let at = columns.optional(Columns::time)?;
-    row.progress = phase.zip(at).map(|(phase, at)| Phase { phase, wrong_codes, at });
     let outcome = columns.optional(|columns| columns.code("outcome", Outcome::from_code))?;
     let shown = columns.optional(Columns::state)?;
     let proof = columns.optional(Columns::statement_id)?;

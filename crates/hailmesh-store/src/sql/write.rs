@@ -8,7 +8,7 @@ use hailmesh_types::{PeerKey, PublicKey, StatementId, Timestamp};
 
 use super::{Cell, Connection, Session, Value};
 use crate::Error;
-use crate::rows::{BANS_KEPT, EVIDENCE_KEPT, End, PEERS_KEPT, Phase, Statement, describe, int, is_phase, role_code};
+use crate::rows::{BANS_KEPT, EVIDENCE_KEPT, End, PEERS_KEPT, Progress, Statement, describe, int, role_code};
 
 /// All batches, in the transaction that was begun; ends it.
 pub(super) async fn append<C: Connection>(
@@ -94,7 +94,7 @@ async fn apply<C: Connection>(c: &mut C, record: &Record) -> Result<(), Error> {
         Record::Bound(bound) => bind(c, bound).await,
         Record::Firm { slot, at } => firm(c, slot, *at).await,
         Record::Progress { slot, phase, wrong_codes, at } => {
-            progress(c, slot, &Phase { phase: *phase, wrong_codes: *wrong_codes, at: *at }).await
+            progress(c, slot, &Progress { phase: *phase, wrong_codes: *wrong_codes, at: *at }).await
         }
         Record::Ended { slot, outcome, shown, proof, at } => {
             end(c, slot, &End { outcome: *outcome, shown: *shown, proof: *proof, at: *at }).await
@@ -209,19 +209,18 @@ async fn firm<C: Connection>(c: &mut C, slot: &SlotRef, at: Timestamp) -> Result
     }
 }
 
-async fn progress<C: Connection>(c: &mut C, slot: &SlotRef, now: &Phase) -> Result<(), Error> {
+async fn progress<C: Connection>(c: &mut C, slot: &SlotRef, now: &Progress) -> Result<(), Error> {
     let [key, lane, number] = name(slot)?;
-    if !is_phase(now.phase) {
-        return Err(Error::conflict("not a phase of a firm ride"));
-    }
-    let changed = c
-        .execute(
-            "UPDATE slots SET phase = $4, wrong_codes = $5, progress_at = $6 \
-             WHERE key = $1 AND lane = $2 AND slot = $3 AND outcome IS NULL",
-            &[key, lane, number, now.phase.name().into(), i64::from(now.wrong_codes).into(), ms(now.at)],
-        )
-        .await?;
-    if changed == 0 { Err(Error::conflict("the slot is not bound, or has ended")) } else { Ok(()) }
+    // The same step again, at the same time, is already done.
+    c.execute(
+        "INSERT INTO steps (seq, key, lane, slot, phase, wrong_codes, made_at) \
+         SELECT (SELECT COALESCE(MAX(seq), 0) + 1 FROM steps), $1, $2, $3, $4, $5, $6 \
+         WHERE NOT EXISTS (SELECT 1 FROM steps WHERE key = $1 AND lane = $2 AND slot = $3 \
+         AND phase = $4 AND wrong_codes = $5 AND made_at = $6)",
+        &[key, lane, number, now.phase.name().into(), i64::from(now.wrong_codes).into(), ms(now.at)],
+    )
+    .await
+    .map(drop)
 }
 
 async fn end<C: Connection>(c: &mut C, slot: &SlotRef, end: &End) -> Result<(), Error> {

@@ -1,0 +1,2 @@
+//! Settlement between two processes.
+fn main() {}

@@ -1,0 +1,93 @@
+//! Processes that are killed in the middle of a ride: after a restart the ride is where it
+//! was, and goes on.
+
+use std::path::Path;
+
+use crate::process::{FROM, Node, Place, TO, text};
+
+/// Kills the process of one side in every phase of a ride and finishes the ride all the
+/// same.
+fn survives(network: &str, victim: &str) {
+    let place = Place::new(network);
+    let mut driver = place.driver(&[]);
+    let mut rider = place.rider(&[]);
+    let (driver_home, rider_home) = (place.home("driver"), place.home("rider"));
+    place.wait_offer(&rider_home);
+    let firm = place.json(0, &["ride", "request", "--from", FROM, "--to", TO]);
+    let theirs = firm["ride_id"].as_str().expect("an id").to_owned();
+    let ours = place.newest(&driver_home)["ride_id"].as_str().expect("an id").to_owned();
+    let agreement = place.newest(&rider_home)["agreement"].clone();
+    let code = place.json(0, &["ride", "show", &theirs])["boarding_code"].as_str().expect("a code").to_owned();
+    place.wait_state(&driver_home, &ours, "firm");
+
+    let check = |home: &Path, ride: &str, state: &str| {
+        let found = place.newest(home);
+        assert_eq!((found["ride_id"].as_str(), found["state"].as_str()), (Some(ride), Some(state)), "after the restart");
+        assert_eq!(found["agreement"], agreement);
+    };
+    let mut strike = |state: &str| {
+        if victim == "driver" {
+            driver.kill();
+            driver = place.driver(&[]);
+            check(&driver_home, &ours, state);
+        } else {
+            rider.kill();
+            rider = place.rider(&[]);
+            check(&rider_home, &theirs, state);
+        }
+    };
+    strike("firm");
+    place.json(0, &["ride", "arrive", &ours]);
+    place.wait_state(&rider_home, &theirs, "arrived");
+    strike("arrived");
+    // The other side has to be found again first: a code that cannot be asked for now is
+    // asked for when it can.
+    place.run(&["ride", "board", &ours, "--code", &code]);
+    place.wait_state(&driver_home, &ours, "in_progress");
+    place.wait_state(&rider_home, &theirs, "in_progress");
+    strike("in_progress");
+    place.run(&["ride", "complete", &ours]);
+    place.wait_state(&driver_home, &ours, "completed");
+    place.wait_state(&rider_home, &theirs, "completed");
+    strike("completed");
+
+    let file = text(&place.path("x.receipt"));
+    for ride in [&ours, &theirs] {
+        assert!(place.run(&["ride", "receipt", ride, "--out", &file]).status.success());
+        let facts = place.json(0, &["verify", &file]);
+        assert_eq!(facts["agreement"], agreement);
+        assert_eq!(facts["facts"]["cosigned"], true);
+    }
+    // Nothing is left that would bind anybody: the next ride is agreed at once.
+    place.wait_offer(&rider_home);
+    let next = place.json(0, &["ride", "request", "--from", FROM, "--to", TO]);
+    assert_eq!(next["state"], "firm");
+}
+
+#[test]
+fn a_driver_that_is_killed_in_every_phase() {
+    survives("kill-driver", "driver");
+}
+
+#[test]
+fn a_rider_that_is_killed_in_every_phase() {
+    survives("kill-rider", "rider");
+}
+
+#[test]
+fn a_rider_that_is_killed_while_it_searches_binds_nobody() {
+    let place = Place::new("kill-search");
+    let _driver = place.driver(&["--accept", "ask", "--json"]);
+    let rider = place.rider(&[]);
+    let home = place.home("rider");
+    place.wait_offer(&home);
+    let args = ["ride", "request", "--from", FROM, "--to", TO, "--json"];
+    let request = Node::spawn(place.command(&args));
+    _driver.wait_stdout(|line| line.contains("\"asked\""));
+    rider.kill();
+    assert_eq!(request.ended(), Some(3), "its node is gone");
+    let rider = place.rider(&[]);
+    let open = place.json(0, &["--home", &text(&home), "status"]);
+    assert!(open["rides"].as_array().is_some_and(Vec::is_empty), "{open}");
+    assert_eq!(rider.terminate(), Some(0));
+}

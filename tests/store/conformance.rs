@@ -80,10 +80,7 @@ async fn every_record_comes_back_in_order(place: &Place) {
     let next = slot(1, 1);
     // Given in the order of a history, expected in the order of `Record`.
     let batches = vec![
-        vec![
-            Record::Key(key_record(1, Role::Driver)),
-            Record::SeqReserved { key: key(1), below: 1_024 },
-        ],
+        vec![Record::Key(key_record(1, Role::Driver)), Record::SeqReserved { key: key(1), below: 1_024 }],
         accepted(1, 0),
         vec![Record::Key(key_record(3, Role::Rider)), Record::SeqReserved { key: key(3), below: 7 }],
         vec![
@@ -120,7 +117,8 @@ async fn every_record_comes_back_in_order(place: &Place) {
     bans.sort_by_key(|(key, _)| *key);
     let mut reserved = [(key(1), 2_048), (key(3), 7)];
     reserved.sort();
-    let mut expected = vec![Record::Key(key_record(1, Role::Driver)), Record::Key(key_record(3, Role::Rider))];
+    let mut expected =
+        vec![Record::Key(key_record(1, Role::Driver)), Record::Key(key_record(3, Role::Rider))];
     expected.extend(reserved.map(|(key, below)| Record::SeqReserved { key, below }));
     expected.extend([
         Record::Bound(bound(driver, Role::Driver)),
@@ -174,7 +172,8 @@ async fn what_is_done_is_done(place: &Place) {
     let once = [firm.clone(), step.clone(), evidence.clone(), ban.clone(), reserved.clone(), end.clone()];
     store.append(&once).await.expect("stored");
     let before = store.load().await.expect("loaded");
-    let of_theirs = Record::Statement { slot: of, kind: Kind::Request, id: id(1), own: false, bytes: envelope(5) };
+    let of_theirs =
+        Record::Statement { slot: of, kind: Kind::Request, id: id(1), own: false, bytes: envelope(5) };
     let again = [
         Record::Key(key_record(1, Role::Driver)),
         Record::Firm { slot: of, at: at(2) },
@@ -192,7 +191,10 @@ async fn what_is_done_is_done(place: &Place) {
         Record::OutboxDone { statement: id(555) },
     ];
     for record in again {
-        store.append(std::slice::from_ref(&record)).await.unwrap_or_else(|error| panic!("{record:?}: {error}"));
+        store
+            .append(std::slice::from_ref(&record))
+            .await
+            .unwrap_or_else(|error| panic!("{record:?}: {error}"));
         assert_eq!(store.load().await.as_ref(), Ok(&before), "{record:?}");
     }
     // A key may come again with a newer certificate.
@@ -232,7 +234,13 @@ async fn what_contradicts_is_refused(place: &Place) {
     again.request = bound(slot(1, 0), Role::Driver).request;
     let mut other_secret = key_record(1, Role::Driver);
     other_secret.secret = SecretSeed([99; 32]);
-    let other_bytes = |own| Record::Statement { slot: slot(1, 1), kind: Kind::Accept, id: id(102), own, bytes: envelope(1) };
+    let other_bytes = |own| Record::Statement {
+        slot: slot(1, 1),
+        kind: Kind::Accept,
+        id: id(102),
+        own,
+        bytes: envelope(1),
+    };
     let mut other_outbox = outbox(slot(1, 1), 102);
     if let Record::OutboxPut { bytes, .. } = &mut other_outbox {
         *bytes = envelope(7);
@@ -245,27 +253,49 @@ async fn what_contradicts_is_refused(place: &Place) {
         ("a gap in the chain", vec![ended(slot(1, 1), Outcome::DriverCancelled), free(1, 3)]),
         ("a chain that does not begin at 0", vec![ended(slot(1, 1), Outcome::DriverCancelled), free(2, 1)]),
         ("a second live slot of a rider key", vec![Record::Bound(bound(slot(3, 1), Role::Rider))]),
-        ("a REQUEST that bound a slot before",
-            vec![ended(slot(1, 1), Outcome::DriverCancelled), Record::Bound(again)]),
-        ("a slot of a key that is not stored",
-            vec![Record::Bound(bound(slot(7, 0), Role::Rider))]),
+        (
+            "a REQUEST that bound a slot before",
+            vec![ended(slot(1, 1), Outcome::DriverCancelled), Record::Bound(again)],
+        ),
+        ("a slot of a key that is not stored", vec![Record::Bound(bound(slot(7, 0), Role::Rider))]),
         ("a slot under the wrong role", vec![Record::Bound(bound(slot(2, 0), Role::Rider))]),
         ("another end of an ended slot", vec![ended(slot(1, 0), Outcome::NotChosen)]),
-        ("another proof of an ended slot", vec![Record::Ended {
-            slot: slot(1, 0), outcome: Outcome::HoldLapsed, shown: RideState::Expired, proof: Some(id(3)), at: at(4),
-        }]),
+        (
+            "another proof of an ended slot",
+            vec![Record::Ended {
+                slot: slot(1, 0),
+                outcome: Outcome::HoldLapsed,
+                shown: RideState::Expired,
+                proof: Some(id(3)),
+                at: at(4),
+            }],
+        ),
         ("an end of a slot that is not bound", vec![ended(slot(1, 5), Outcome::HoldLapsed)]),
         ("a lapsed hold of a firm slot (E3)", vec![ended(slot(1, 1), Outcome::HoldLapsed)]),
         ("a firm slot that was not chosen", vec![ended(slot(1, 1), Outcome::NotChosen)]),
         ("a release of a slot that was not firm", vec![ended(slot(3, 0), Outcome::RiderReleased)]),
         ("a rider's outcome for a driver", vec![ended(slot(1, 1), Outcome::CounterpartyVoid)]),
         ("a driver's outcome for a rider", vec![ended(slot(3, 0), Outcome::DriverCancelled)]),
-        ("an end that is none", vec![Record::Ended {
-            slot: slot(1, 1), outcome: Outcome::None, shown: RideState::Cancelled, proof: None, at: at(4),
-        }]),
-        ("an end shown as a phase", vec![Record::Ended {
-            slot: slot(1, 1), outcome: Outcome::Completed, shown: RideState::Firm, proof: None, at: at(4),
-        }]),
+        (
+            "an end that is none",
+            vec![Record::Ended {
+                slot: slot(1, 1),
+                outcome: Outcome::None,
+                shown: RideState::Cancelled,
+                proof: None,
+                at: at(4),
+            }],
+        ),
+        (
+            "an end shown as a phase",
+            vec![Record::Ended {
+                slot: slot(1, 1),
+                outcome: Outcome::Completed,
+                shown: RideState::Firm,
+                proof: None,
+                at: at(4),
+            }],
+        ),
         ("firm after the end", vec![Record::Firm { slot: slot(1, 0), at: at(9) }]),
         ("firm without a binding", vec![Record::Firm { slot: slot(2, 0), at: at(9) }]),
         ("progress after the end", vec![progress(slot(1, 0), RideState::Arrived, 0)]),
@@ -298,7 +328,10 @@ async fn what_contradicts_is_refused(place: &Place) {
 async fn a_conflict_takes_everything_back(place: &Place) {
     let store = place.open().await;
     store.append(&life(1).concat()).await.expect("consistent");
-    store.append(&[Record::Ban { key: key(5), until: Some(at(5)) }, outbox(slot(1, 1), 7)]).await.expect("stored");
+    store
+        .append(&[Record::Ban { key: key(5), until: Some(at(5)) }, outbox(slot(1, 1), 7)])
+        .await
+        .expect("stored");
     let before = store.load().await.expect("loaded");
     // One of every kind of change, then the refusal, in one batch and over three.
     let mut changes = accepted(1, 1);
@@ -442,7 +475,10 @@ async fn only_the_newest_ended_slots_are_recovered(place: &Place) {
 
 async fn ended_rides_are_listed_by_page(place: &Place) {
     let store = place.open().await;
-    store.append(&[Record::Key(key_record(1, Role::Driver)), Record::Key(key_record(3, Role::Rider))]).await.expect("stored");
+    store
+        .append(&[Record::Key(key_record(1, Role::Driver)), Record::Key(key_record(3, Role::Rider))])
+        .await
+        .expect("stored");
     for number in 0..25 {
         store.append(&lapsed(1, number)).await.expect("stored");
     }
@@ -471,12 +507,14 @@ async fn ended_rides_are_listed_by_page(place: &Place) {
     let all = list(100).await;
     assert_eq!(all.len(), 25);
     assert_eq!(all, list(7).await, "pages join without gap or repetition");
-    let newest_first: Vec<_> = (0..25).rev().map(|number| bound(slot(1, number), Role::Driver)).map(Record::Bound).collect();
+    let newest_first: Vec<_> =
+        (0..25).rev().map(|number| bound(slot(1, number), Role::Driver)).map(Record::Bound).collect();
     assert!(all.iter().map(|group| &group[0]).eq(newest_first.iter()));
     store.append(&[ended(slot(3, 1), Outcome::RiderCancelled)]).await.expect("stored");
     let all = list(7).await;
     assert_eq!(all.len(), 26);
-    let group = all.iter().find(|group| group.iter().any(|r| matches!(r, Record::Bound(b) if b.ride == ride(7_777))));
+    let group =
+        all.iter().find(|group| group.iter().any(|r| matches!(r, Record::Bound(b) if b.ride == ride(7_777))));
     assert_eq!(group.map(Vec::len), Some(4), "both slots with their ends: {group:?}");
     assert_eq!(store.ended(None, 0).await, Ok(vec![]));
     store.close().await;
@@ -506,8 +544,12 @@ async fn evidence_and_bans_have_limits(place: &Place) {
     store.append(&all[..BANS_KEPT]).await.expect("stored");
     store.append(&all[BANS_KEPT..]).await.expect("stored");
     let records = store.load().await.expect("loaded");
-    let kept: Vec<&Record> = records.iter().filter(|record| matches!(record, Record::Evidence { .. })).collect();
-    assert!(kept.iter().copied().eq(&evidence[too_many as usize..]), "the newest {EVIDENCE_KEPT} stay, in order");
+    let kept: Vec<&Record> =
+        records.iter().filter(|record| matches!(record, Record::Evidence { .. })).collect();
+    assert!(
+        kept.iter().copied().eq(&evidence[too_many as usize..]),
+        "the newest {EVIDENCE_KEPT} stay, in order"
+    );
     let kept: Vec<&Record> = records.iter().filter(|record| matches!(record, Record::Ban { .. })).collect();
     assert_eq!(kept.len(), BANS_KEPT);
     assert!(kept.contains(&&all[0]), "the one for ever stays");
@@ -530,7 +572,10 @@ async fn good_peers_are_remembered(place: &Place) {
     // One that is good again comes first; the same address of another peer is another.
     let again = [address(500), (peer(12), address(500).1)];
     store.remember_peers(&again).await.expect("stored");
-    store.remember_peers(&[(peer(13), "x".repeat(5_000)), (peer(13), String::new())]).await.expect("passed over");
+    store
+        .remember_peers(&[(peer(13), "x".repeat(5_000)), (peer(13), String::new())])
+        .await
+        .expect("passed over");
     let store = place.reopen(store).await;
     let peers = store.peers().await.expect("loaded");
     assert_eq!(peers[..2], [again[1].clone(), again[0].clone()]);

@@ -43,7 +43,8 @@ async fn only_its_owner_can_read_it() {
         assert_eq!(mode(&path), 0o600, "{}", path.display());
     }
     store.close().await;
-    let left: Vec<_> = fs::read_dir(home).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
+    let left: Vec<_> =
+        fs::read_dir(home).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
     assert_eq!(left, [path], "a closed journal is one file");
 }
 
@@ -76,13 +77,29 @@ async fn a_cut_file_is_refused_and_left_alone() {
     let whole = fs::read(written(&place).await).expect("read");
     assert!(whole.len() > 20 * 4_096, "{} bytes", whole.len());
     let pages = whole.len() / 4_096;
-    let cuts = [0, 1, 99, 100, 511, 512, 4_095, 4_096, 4_097, pages / 2 * 4_096, whole.len() - 4_096, whole.len() - 1];
+    let cuts = [
+        0,
+        1,
+        99,
+        100,
+        511,
+        512,
+        4_095,
+        4_096,
+        4_097,
+        pages / 2 * 4_096,
+        whole.len() - 4_096,
+        whole.len() - 1,
+    ];
     for cut in cuts {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("cut.db");
         fs::write(&path, &whole[..cut]).expect("written");
         let Err(error) = open(&path).await else { panic!("cut at {cut}: opened") };
-        assert!(matches!(&error, Error::Corrupt { what, .. } if what.contains("cut.db")), "cut at {cut}: {error}");
+        assert!(
+            matches!(&error, Error::Corrupt { what, .. } if what.contains("cut.db")),
+            "cut at {cut}: {error}"
+        );
         assert!(fs::read(&path).expect("still there") == whole[..cut], "cut at {cut}: changed");
     }
 }

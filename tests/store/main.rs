@@ -7,7 +7,8 @@
 //!
 //! The Postgres tests run against a private server of their own, made with the `initdb`
 //! and `postgres` of the machine, or against the address in
-//! `HAILMESH_TEST_POSTGRES_URL`. Where there is neither they say `SKIPPED` and, with
+//! `HAILMESH_TEST_POSTGRES_URL`: a database made for the purpose, as they leave their
+//! schemas there and cut connections. Where there is neither they say `SKIPPED` and, with
 //! `CI=true`, fail.
 #![forbid(unsafe_code)]
 

@@ -27,8 +27,9 @@ async fn postgres() {
     let mut failed = Vec::new();
     for (number, (name, test)) in conformance::ALL.iter().enumerate() {
         let place = place(&server, number as u64);
+        let start = std::time::Instant::now();
         let passed = passes(test(&place)).await;
-        println!("postgres::{name} {}", if passed { "ok" } else { "FAILED" });
+        println!("postgres::{name} {} ({:?})", if passed { "ok" } else { "FAILED" }, start.elapsed());
         if !passed {
             failed.push(*name);
         }
@@ -110,7 +111,8 @@ async fn one_user_at_a_time(server: &Server) {
     // Cut again, and another one takes over before it is back.
     cut(server).await;
     let thief = first.open().await;
-    let error = store.append(&[ended(slot(1, 1), hailmesh_wire::Outcome::HoldLapsed)]).await.expect_err("taken");
+    let error =
+        store.append(&[ended(slot(1, 1), hailmesh_wire::Outcome::HoldLapsed)]).await.expect_err("taken");
     assert!(matches!(error, Error::InUse { .. }), "{error}");
     thief.close().await;
     // Even when the lock is free again: what it knows is out of date.
@@ -127,7 +129,8 @@ async fn one_user_at_a_time(server: &Server) {
 async fn cut(server: &Server) {
     let options: PgConnectOptions = server.url.parse().expect("an address");
     let mut raw = options.connect().await.expect("connected");
-    let ours = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name = 'hailmesh'";
+    let ours = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity \
+                WHERE application_name = 'hailmesh' AND datname = current_database()";
     let ended = sqlx::raw_sql(ours).fetch_all(&mut raw).await.expect("asked");
     assert!(!ended.is_empty(), "there was nothing to cut");
     raw.close().await.expect("closed");

@@ -55,7 +55,12 @@ async fn same(reference: &Store, store: &Store, step: usize) {
     let (left, right) = (reference.load().await.expect("loaded"), store.load().await.expect("loaded"));
     if left != right {
         let first = left.iter().zip(&right).position(|(a, b)| a != b).unwrap_or(left.len().min(right.len()));
-        panic!("step {step}, record {first}: memory {:#?}, {} {:#?}", left.get(first), store.kind(), right.get(first));
+        panic!(
+            "step {step}, record {first}: memory {:#?}, {} {:#?}",
+            left.get(first),
+            store.kind(),
+            right.get(first)
+        );
     }
     assert_eq!(reference.ended(None, 1_000).await, store.ended(None, 1_000).await, "step {step}");
 }
@@ -76,11 +81,8 @@ fn record(rng: &mut ChaCha8Rng, open: &[SlotRef]) -> Record {
     let number = rng.random_range(1..5_u8);
     // Mostly the same role for the same key.
     let role = if number.is_multiple_of(2) != rng.random_ratio(1, 20) { Role::Driver } else { Role::Rider };
-    let any = SlotRef {
-        key: key(number),
-        lane: u8::from(rng.random_ratio(1, 10)),
-        slot: rng.random_range(0..3),
-    };
+    let any =
+        SlotRef { key: key(number), lane: u8::from(rng.random_ratio(1, 10)), slot: rng.random_range(0..3) };
     let of = match open.len() {
         0 => any,
         count if rng.random_ratio(4, 5) => open[rng.random_range(0..count)],
@@ -102,7 +104,8 @@ fn record(rng: &mut ChaCha8Rng, open: &[SlotRef]) -> Record {
             let next = SlotRef { slot: of.slot + 1, ..of };
             let slot = if rng.random_bool(0.7) { next } else { any };
             // The key decides the role, mostly: `any` was made with this number.
-            let role = if (1..5).any(|n| key(n) == slot.key && n.is_multiple_of(2)) { Role::Driver } else { role };
+            let role =
+                if (1..5).any(|n| key(n) == slot.key && n.is_multiple_of(2)) { Role::Driver } else { role };
             let mut bound = bound(slot, role);
             if rng.random_ratio(1, 10) {
                 bound.request = id(5);
@@ -111,7 +114,13 @@ fn record(rng: &mut ChaCha8Rng, open: &[SlotRef]) -> Record {
         }
         5 => Record::Firm { slot: of, at: now },
         6 => {
-            let phases = [RideState::Firm, RideState::EnRoute, RideState::Arrived, RideState::InProgress, RideState::Held];
+            let phases = [
+                RideState::Firm,
+                RideState::EnRoute,
+                RideState::Arrived,
+                RideState::InProgress,
+                RideState::Held,
+            ];
             progress(of, phases[rng.random_range(0..phases.len())], rng.random_range(0..4))
         }
         7..=9 => {

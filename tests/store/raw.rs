@@ -52,45 +52,92 @@ macro_rules! bind {
     ($key:literal, $slot:literal, $request:literal, $from:literal) => {
         concat!(
             "INSERT INTO slots (key, lane, slot, seq, role, ride, counterparty, peer, request, accept, \
-             agreement, fare, currency, bound_at, deadline) SELECT ", $key, ", lane, ", $slot,
-            ", (SELECT MAX(seq) + 1 FROM slots), role, ride, counterparty, peer, ", $request,
-            ", accept, agreement, fare, currency, bound_at, deadline FROM slots WHERE ", $from
+             agreement, fare, currency, bound_at, deadline) SELECT ",
+            $key,
+            ", lane, ",
+            $slot,
+            ", (SELECT MAX(seq) + 1 FROM slots), role, ride, counterparty, peer, ",
+            $request,
+            ", accept, agreement, fare, currency, bound_at, deadline FROM slots WHERE ",
+            $from
         )
     };
 }
 
 const FORBIDDEN: &[(&str, &str)] = &[
-    ("two live slots of one driver lane, under two keys",
-        bind!("(SELECT k.key FROM keys AS k WHERE k.role = 1 AND k.key <> slots.key AND k.secret IS NOT NULL LIMIT 1)",
-            "0", "request", "role = 1 AND outcome IS NULL")),
+    (
+        "two live slots of one driver lane, under two keys",
+        bind!(
+            "(SELECT k.key FROM keys AS k WHERE k.role = 1 AND k.key <> slots.key AND k.secret IS NOT NULL LIMIT 1)",
+            "0",
+            "request",
+            "role = 1 AND outcome IS NULL"
+        ),
+    ),
     ("two live slots of one driver key", bind!("key", "slot + 1", "accept", "role = 1 AND outcome IS NULL")),
     ("two live slots of one rider key", bind!("key", "slot + 1", "accept", "role = 2 AND outcome IS NULL")),
     ("a slot twice", bind!("key", "slot", "accept", "role = 1 AND outcome IS NULL")),
     ("an ended slot once more", bind!("key", "slot", "accept", "role = 1 AND slot = 0")),
-    ("a gap in the chain", bind!("key", "slot + 2", "accept", "role = 2 AND outcome IS NOT NULL AND slot = 0")),
-    ("one REQUEST for two slots", "UPDATE slots SET outcome = 4, shown = 'cancelled', ended_at = bound_at \
+    (
+        "a gap in the chain",
+        bind!("key", "slot + 2", "accept", "role = 2 AND outcome IS NOT NULL AND slot = 0"),
+    ),
+    (
+        "one REQUEST for two slots",
+        "UPDATE slots SET outcome = 4, shown = 'cancelled', ended_at = bound_at \
         WHERE role = 1 AND outcome IS NULL; INSERT INTO slots (key, lane, slot, seq, role, ride, counterparty, \
         peer, request, accept, agreement, fare, currency, bound_at, deadline) SELECT key, lane, slot + 1, \
         (SELECT MAX(seq) + 1 FROM slots), role, ride, counterparty, peer, request, accept, agreement, fare, \
         currency, bound_at, deadline FROM slots AS s WHERE role = 1 AND slot = (SELECT MAX(slot) FROM slots AS t \
-        WHERE t.key = s.key)"),
+        WHERE t.key = s.key)",
+    ),
     ("a slot of no key", bind!("accept", "0", "request", "role = 2 AND outcome IS NULL")),
-    ("an end taken back", "UPDATE slots SET outcome = NULL, shown = NULL, proof = NULL, ended_at = NULL WHERE slot = 0 AND role = 1"),
+    (
+        "an end taken back",
+        "UPDATE slots SET outcome = NULL, shown = NULL, proof = NULL, ended_at = NULL WHERE slot = 0 AND role = 1",
+    ),
     ("another end", "UPDATE slots SET outcome = 4 WHERE role = 1 AND outcome IS NOT NULL"),
     ("another proof", "UPDATE slots SET proof = accept WHERE role = 1 AND outcome IS NOT NULL"),
     ("half an end", "UPDATE slots SET outcome = 4 WHERE role = 1 AND outcome IS NULL"),
-    ("an outcome that does not exist", "UPDATE slots SET outcome = 12, shown = 'void', ended_at = bound_at WHERE outcome IS NULL"),
-    ("the outcome NONE", "UPDATE slots SET outcome = 0, shown = 'void', ended_at = bound_at WHERE outcome IS NULL"),
-    ("a rider's outcome for a driver", "UPDATE slots SET outcome = 10, shown = 'cancelled', ended_at = bound_at WHERE role = 1 AND outcome IS NULL"),
-    ("a driver's outcome for a rider", "UPDATE slots SET outcome = 4, shown = 'cancelled', ended_at = bound_at WHERE role = 2 AND outcome IS NULL"),
-    ("a lapse after firm", "UPDATE slots SET outcome = 1, shown = 'expired', ended_at = bound_at, firm_at = bound_at WHERE role = 1 AND outcome IS NULL"),
-    ("a state that does not exist", "UPDATE slots SET outcome = 4, shown = 'gone', ended_at = bound_at WHERE role = 1 AND outcome IS NULL"),
-    ("a phase that does not exist", "INSERT INTO steps (seq, key, lane, slot, phase, wrong_codes, made_at) \
-        SELECT 1000, key, lane, slot, 'flying', 0, bound_at FROM slots WHERE role = 1 AND outcome IS NULL"),
-    ("a step after the end", "INSERT INTO steps (seq, key, lane, slot, phase, wrong_codes, made_at) \
-        SELECT 1000, key, lane, slot, 'arrived', 9, bound_at FROM slots WHERE role = 1 AND slot = 0"),
-    ("wrong codes taken back", "INSERT INTO steps (seq, key, lane, slot, phase, wrong_codes, made_at) \
-        SELECT 1000, key, lane, slot, 'arrived', 1, bound_at FROM slots WHERE role = 2 AND outcome IS NULL"),
+    (
+        "an outcome that does not exist",
+        "UPDATE slots SET outcome = 12, shown = 'void', ended_at = bound_at WHERE outcome IS NULL",
+    ),
+    (
+        "the outcome NONE",
+        "UPDATE slots SET outcome = 0, shown = 'void', ended_at = bound_at WHERE outcome IS NULL",
+    ),
+    (
+        "a rider's outcome for a driver",
+        "UPDATE slots SET outcome = 10, shown = 'cancelled', ended_at = bound_at WHERE role = 1 AND outcome IS NULL",
+    ),
+    (
+        "a driver's outcome for a rider",
+        "UPDATE slots SET outcome = 4, shown = 'cancelled', ended_at = bound_at WHERE role = 2 AND outcome IS NULL",
+    ),
+    (
+        "a lapse after firm",
+        "UPDATE slots SET outcome = 1, shown = 'expired', ended_at = bound_at, firm_at = bound_at WHERE role = 1 AND outcome IS NULL",
+    ),
+    (
+        "a state that does not exist",
+        "UPDATE slots SET outcome = 4, shown = 'gone', ended_at = bound_at WHERE role = 1 AND outcome IS NULL",
+    ),
+    (
+        "a phase that does not exist",
+        "INSERT INTO steps (seq, key, lane, slot, phase, wrong_codes, made_at) \
+        SELECT 1000, key, lane, slot, 'flying', 0, bound_at FROM slots WHERE role = 1 AND outcome IS NULL",
+    ),
+    (
+        "a step after the end",
+        "INSERT INTO steps (seq, key, lane, slot, phase, wrong_codes, made_at) \
+        SELECT 1000, key, lane, slot, 'arrived', 9, bound_at FROM slots WHERE role = 1 AND slot = 0",
+    ),
+    (
+        "wrong codes taken back",
+        "INSERT INTO steps (seq, key, lane, slot, phase, wrong_codes, made_at) \
+        SELECT 1000, key, lane, slot, 'arrived', 1, bound_at FROM slots WHERE role = 2 AND outcome IS NULL",
+    ),
     ("a step changed", "UPDATE steps SET wrong_codes = 0"),
     ("a step removed", "DELETE FROM steps"),
     ("another REQUEST under a slot", "UPDATE slots SET request = accept WHERE outcome IS NULL"),
@@ -99,10 +146,16 @@ const FORBIDDEN: &[(&str, &str)] = &[
     ("a slot removed", "DELETE FROM slots WHERE role = 1"),
     ("statement bytes changed", "UPDATE statements SET bytes = id WHERE own = 1"),
     ("a statement removed", "DELETE FROM statements WHERE own = 0"),
-    ("a statement of no slot", "INSERT INTO statements (seq, key, lane, slot, id, kind, own, bytes) \
-        SELECT seq + 1000000, key, lane, slot + 50, id, kind, own, bytes FROM statements"),
-    ("a statement twice", "INSERT INTO statements (seq, key, lane, slot, id, kind, own, bytes) \
-        SELECT seq + 1000000, key, lane, slot, id, kind, own, key FROM statements"),
+    (
+        "a statement of no slot",
+        "INSERT INTO statements (seq, key, lane, slot, id, kind, own, bytes) \
+        SELECT seq + 1000000, key, lane, slot + 50, id, kind, own, bytes FROM statements",
+    ),
+    (
+        "a statement twice",
+        "INSERT INTO statements (seq, key, lane, slot, id, kind, own, bytes) \
+        SELECT seq + 1000000, key, lane, slot, id, kind, own, key FROM statements",
+    ),
     ("a secret of no slot", "UPDATE secrets SET slot = slot + 50"),
     ("an erased key that comes back", "UPDATE keys SET secret = key WHERE secret IS NULL"),
     ("another secret", "UPDATE keys SET secret = key WHERE secret IS NOT NULL"),

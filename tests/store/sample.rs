@@ -2,13 +2,9 @@
 
 use std::sync::{Arc, LazyLock};
 
-use hailmesh_market::journal::{
-    Bound, KeyRecord, Record, RideId, Role, SecretPurpose, SecretSeed, SlotRef,
-};
+use hailmesh_market::journal::{Bound, KeyRecord, Record, RideId, Role, SecretPurpose, SecretSeed, SlotRef};
 use hailmesh_store::Store;
-use hailmesh_types::{
-    AgreementId, Amount, Currency, PeerKey, Private, PublicKey, StatementId, Timestamp,
-};
+use hailmesh_types::{AgreementId, Amount, Currency, PeerKey, Private, PublicKey, StatementId, Timestamp};
 use hailmesh_wire::{Kind, Outcome, RideState, SigningKey};
 
 /// One of 256 keys, made once: that costs more than everything else here.
@@ -153,10 +149,7 @@ pub(crate) fn life(rides: u64) -> Vec<Vec<Record>> {
             statement(of, Kind::Arrived, first + 5, true),
             Record::OutboxDone { statement: id(first + 4) },
         ]);
-        batches.push(vec![
-            statement(of, Kind::Cosign, first + 6, false),
-            ended(of, Outcome::Completed),
-        ]);
+        batches.push(vec![statement(of, Kind::Cosign, first + 6, false), ended(of, Outcome::Completed)]);
     }
     batches
 }

@@ -78,7 +78,8 @@ impl Server {
                 Ok(connection) => return connection.close().await.expect("closed"),
                 Err(error) => {
                     let private = self.private.as_mut().expect("only our own server is waited for");
-                    let ended = private.process.as_mut().map(|process| process.try_wait().expect("a process"));
+                    let ended =
+                        private.process.as_mut().map(|process| process.try_wait().expect("a process"));
                     assert!(ended == Some(None), "the server ended: {ended:?}\n{}", private.log());
                     assert!(Instant::now() < deadline, "no server: {error}\n{}", private.log());
                     tokio::time::sleep(Duration::from_millis(20)).await;
@@ -95,14 +96,23 @@ impl Private {
         })?;
         let owner = owner()?;
         // A short path: the name of a socket holds hardly more than a hundred bytes.
-        let folder = tempfile::Builder::new().prefix("hm-pg-").tempdir_in("/tmp").map_err(|e| e.to_string())?;
+        let folder =
+            tempfile::Builder::new().prefix("hm-pg-").tempdir_in("/tmp").map_err(|e| e.to_string())?;
         let private = Self { programs, folder, owner, process: None };
         if let Some((user, group)) = owner {
-            std::os::unix::fs::chown(private.folder.path(), Some(user), Some(group)).map_err(|e| e.to_string())?;
+            std::os::unix::fs::chown(private.folder.path(), Some(user), Some(group))
+                .map_err(|e| e.to_string())?;
         }
         let made = private
             .command("initdb")
-            .args(["--auth=trust", "--username=hailmesh", "--encoding=UTF8", "--no-locale", "--no-sync", "-D"])
+            .args([
+                "--auth=trust",
+                "--username=hailmesh",
+                "--encoding=UTF8",
+                "--no-locale",
+                "--no-sync",
+                "-D",
+            ])
             .arg(private.files())
             .output()
             .map_err(|error| format!("initdb cannot be run: {error}"))?;
@@ -140,7 +150,11 @@ impl Private {
     }
 
     fn run(&mut self) {
-        let log = fs::File::options().create(true).append(true).open(self.folder.path().join("log")).expect("a log");
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.folder.path().join("log"))
+            .expect("a log");
         let mut command = self.command("postgres");
         command.arg("-D").arg(self.files()).arg("-k").arg(self.folder.path());
         command.args(["-c", "listen_addresses=", "-c", "max_connections=20", "-c", "shared_buffers=16MB"]);
@@ -172,7 +186,8 @@ impl Drop for Private {
 /// The folder with `initdb` and `postgres`.
 fn programs() -> Option<PathBuf> {
     let has_both = |folder: &Path| folder.join("initdb").exists() && folder.join("postgres").exists();
-    let in_path = env::var_os("PATH").map(|path| env::split_paths(&path).collect::<Vec<_>>()).unwrap_or_default();
+    let in_path =
+        env::var_os("PATH").map(|path| env::split_paths(&path).collect::<Vec<_>>()).unwrap_or_default();
     let mut installed: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
         .map(|entries| entries.flatten().map(|entry| entry.path().join("bin")).collect())
         .unwrap_or_default();
@@ -193,5 +208,8 @@ fn owner() -> Result<Option<(u32, u32)>, String> {
         return Err("it does not run as root, and there is no setpriv to run it as somebody else".to_owned());
     }
     let user = |name: &str| number(&["-u", name]).zip(number(&["-g", name]));
-    user("postgres").or_else(|| user("nobody")).map(Some).ok_or_else(|| "no user postgres or nobody".to_owned())
+    user("postgres")
+        .or_else(|| user("nobody"))
+        .map(Some)
+        .ok_or_else(|| "no user postgres or nobody".to_owned())
 }

@@ -36,7 +36,10 @@ async fn a_torn_log_gives_a_prefix_or_a_refusal() {
         let (place, bit) = (rng.random_range(0..log.len()), rng.random_range(0..8));
         let mut torn = log.clone();
         torn[place] ^= 1 << bit;
-        found.push((format!("bit {bit} of byte {place}"), reopened(folder.path(), &whole, &torn, &states).await));
+        found.push((
+            format!("bit {bit} of byte {place}"),
+            reopened(folder.path(), &whole, &torn, &states).await,
+        ));
     }
     for _ in 0..20 {
         // A sector that was never written.

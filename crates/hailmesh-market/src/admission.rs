@@ -500,6 +500,7 @@ impl Admission {
         }
         // 17
         let (seq, id) = (offer.body().seq(), offer.id());
+        let late = matches!(route, Route::Gossip(..)) && now > offer.body().made() + self.limits.clock_tolerance;
         let room = if is_known || self.authors.has_room(now) {
             self.settle(book, now, route, Booked { offer, level, identity, heard: now, source: None }, news)
         } else {
@@ -511,6 +512,9 @@ impl Admission {
         }
         // 18, with the charge of 16
         self.authors.record(&author, seq, &id, expires, withdrawn, now);
+        if late {
+            self.stats.add_late();
+        }
         Ok(())
     }
 

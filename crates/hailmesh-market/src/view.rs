@@ -109,6 +109,11 @@ pub struct Snapshot {
     pub heard: u64,
     /// Of those, how many each admission step stopped, by its stable name.
     pub stopped: BTreeMap<&'static str, u64>,
+    /// Offers heard that were let in though they took longer to come than gossip takes:
+    /// many of them mean that a clock is wrong, here or there.
+    pub late: u64,
+    /// Messages let in.
+    pub accepted: u64,
     /// When an offer of somebody else last came in.
     pub last_offer: Option<Timestamp>,
     /// Topics joined.

@@ -19,6 +19,8 @@ pub struct Clock {
     started: Instant,
     anchor: Instant,
     anchor_ms: i64,
+    /// How far this clock is ahead of the machine's, milliseconds.
+    offset_ms: i64,
     #[cfg(test)]
     faults: std::sync::Arc<crate::journal::Faults>,
 }
@@ -39,15 +41,25 @@ impl Clock {
             started: now,
             anchor: now,
             anchor_ms: wall_ms(),
+            offset_ms: 0,
             #[cfg(test)]
             faults: std::sync::Arc::default(),
         }
     }
 
-    /// A clock whose wall clock a test can set.
+    /// A clock that begins now and is so many milliseconds ahead of the machine's, behind
+    /// it when negative: for simulations, and to see what a wrong clock does. See
+    /// [`Node::start_with_clock`](crate::Node::start_with_clock).
+    #[must_use]
+    pub fn with_offset(ms: i64) -> Self {
+        let right = Self::start();
+        Self { anchor_ms: right.anchor_ms.saturating_add(ms), offset_ms: ms, ..right }
+    }
+
+    /// The same clock, but its wall clock can be set by a test.
     #[cfg(test)]
-    pub(crate) fn faulty(faults: &std::sync::Arc<crate::journal::Faults>) -> Self {
-        Self { faults: std::sync::Arc::clone(faults), ..Self::start() }
+    pub(crate) fn faulty(self, faults: &std::sync::Arc<crate::journal::Faults>) -> Self {
+        Self { faults: std::sync::Arc::clone(faults), ..self }
     }
 
     /// The time. Never steps back except by [`Clock::check`]. A wall clock outside the
@@ -73,7 +85,7 @@ impl Clock {
 
     /// Compares with the wall clock and follows it when they have come apart.
     pub fn check(&mut self) -> Option<Jump> {
-        let wall_ms = wall_ms();
+        let wall_ms = wall_ms().saturating_add(self.offset_ms);
         #[cfg(test)]
         let wall_ms = wall_ms + self.faults.clock_ms.load(std::sync::atomic::Ordering::SeqCst);
         self.follow(Instant::now(), wall_ms)
@@ -146,6 +158,14 @@ mod tests {
         assert_eq!(clock.follow(later, expected + 3_600_000), Some(Jump { by_ms: 3_600_000 }));
         assert_eq!(clock.anchored_ms(later), expected + 3_600_000);
         assert_eq!(clock.follow(later, expected), Some(Jump { by_ms: -3_600_000 }));
+    }
+
+    #[test]
+    fn an_offset_is_no_jump() {
+        let (right, mut ahead) = (Clock::start(), Clock::with_offset(120_000));
+        let by = ahead.now().millis_since(right.now());
+        assert!((119_000..=121_000).contains(&by), "{by}");
+        assert_eq!(ahead.check(), None);
     }
 
     #[test]

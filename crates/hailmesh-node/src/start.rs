@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hailmesh_market::{Command, Marketplace, Role};
 use hailmesh_net as net;
-use hailmesh_store::{Options, Store, StoreUrl};
+use hailmesh_store::{Store, StoreUrl};
 use hailmesh_types::{PeerKey, Private};
 use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, watch};
@@ -71,25 +71,38 @@ impl Node {
     pub async fn start(
         config: NodeConfig,
     ) -> Result<(NodeHandle, JoinHandle<Result<(), NodeError>>), StartError> {
-        start(config).await.map(|(handle, task, _)| (handle, task))
+        Self::start_with_clock(config, Clock::start()).await
+    }
+
+    /// [`Node::start`] with a clock of the caller's, for simulations and to see what a
+    /// wrong clock does.
+    ///
+    /// # Errors
+    /// As [`Node::start`].
+    pub async fn start_with_clock(
+        config: NodeConfig,
+        clock: Clock,
+    ) -> Result<(NodeHandle, JoinHandle<Result<(), NodeError>>), StartError> {
+        start(config, clock).await.map(|(handle, task, _)| (handle, task))
     }
 }
 
 /// [`Node::start`], with the journal for the tests of this crate.
 pub(crate) async fn start(
     config: NodeConfig,
+    clock: Clock,
 ) -> Result<(NodeHandle, JoinHandle<Result<(), NodeError>>, Journal), StartError> {
     let NodeConfig { role, settings, home, identity, mut registry } = config;
     settings.check()?;
     let market_config = settings.market_config()?;
     let lock = home.as_ref().map(Home::lock).transpose()?;
     let url: StoreUrl = settings.store_url(home.as_ref().map(Home::dir)).parse()?;
-    let store = Store::open(&url, &identity.public(), Options::default()).await?;
+    let store = Store::open(&url, &identity.public(), settings.store.options()).await?;
     let journal = Journal::new(store);
     let closed = watch::Sender::new(false);
     let opening =
         Opening { role, settings: &settings, home: home.as_ref(), journal: &journal, closed: &closed };
-    let opened = opening.open(identity, market_config, &mut registry).await;
+    let opened = opening.open(identity, clock, market_config, &mut registry).await;
     let (engine, shared, requests) = match opened {
         Ok(opened) => opened,
         Err(error) => {
@@ -126,14 +139,13 @@ impl Opening<'_> {
     async fn open(
         &self,
         key: IdentityKey,
+        clock: Clock,
         market_config: hailmesh_market::Config,
         registry: &mut Registry,
     ) -> Result<Opened, StartError> {
         let Self { role, settings, home, journal, closed } = *self;
-        #[cfg(not(test))]
-        let clock = Clock::start();
         #[cfg(test)]
-        let clock = Clock::faulty(&journal.faults);
+        let clock = clock.faulty(&journal.faults);
         let marks = Marks::compare(home, journal.store()).await?;
         let lost = marks.as_ref().is_some_and(|marks| marks.lost);
         if lost {

@@ -154,6 +154,14 @@ pub(crate) fn hints(scene: &Scene<'_>) -> Vec<String> {
         ));
     }
     refused(snapshot, &mut hints);
+    if 2 * snapshot.late > snapshot.accepted {
+        hints.push(format!(
+            "{} of {} came more than 30 s after it was made: your clock or theirs is off, and nobody agrees on \
+             such terms; set it with NTP",
+            snapshot.late,
+            count(usize::try_from(snapshot.accepted).unwrap_or(usize::MAX), "offer"),
+        ));
+    }
     if snapshot.role == Some(Role::Driver) && !scene.positioned {
         hints.push(
             "no position is set, so nothing is offered: start with --at LAT,LON or PUT /v1/position"
@@ -244,6 +252,8 @@ mod tests {
             riders: 0,
             heard: 0,
             stopped: BTreeMap::new(),
+            late: 0,
+            accepted: 0,
             last_offer: None,
             topics: 8,
             peers: 0,
@@ -295,7 +305,16 @@ mod tests {
         let text = told(&snapshot, &Seen::default(), 1, |_| ());
         assert!(text.contains("signature 1, stale 11") && text.contains("clock"), "{text}");
         snapshot.stopped = BTreeMap::from([("signature", 12)]);
+        (snapshot.accepted, snapshot.late) = (4, 2);
         assert!(!told(&snapshot, &Seen::default(), 1, |_| ()).contains("clock"));
+    }
+
+    #[test]
+    fn offers_that_are_old_on_arrival_mean_a_wrong_clock() {
+        let mut snapshot = snapshot();
+        (snapshot.heard, snapshot.accepted, snapshot.late) = (3, 3, 2);
+        let text = told(&snapshot, &Seen::default(), 1, |_| ());
+        assert!(text.contains("2 of 3 offers") && text.contains("clock"), "{text}");
     }
 
     #[test]

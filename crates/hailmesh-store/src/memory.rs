@@ -4,17 +4,23 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 
-use hailmesh_market::journal::{Bound, ENDED_SLOTS_KEPT, KeyRecord, Record, RideId, Role, SecretSeed, SlotRef};
+use hailmesh_market::journal::{
+    Bound, ENDED_SLOTS_KEPT, KeyRecord, Record, RideId, Role, SecretSeed, SlotRef,
+};
 use hailmesh_types::{PeerKey, PublicKey, StatementId, Timestamp};
 use hailmesh_wire::Outcome;
 
 use crate::Error;
 use crate::rows::{
-    BANS_KEPT, ERASED_KEYS_KEPT, EVIDENCE_KEPT, End, PEERS_KEPT, Progress, SlotRow, Statement, describe, int, is_end, is_phase,
+    BANS_KEPT, ERASED_KEYS_KEPT, EVIDENCE_KEPT, End, PEERS_KEPT, Progress, SlotRow, Statement, describe, int,
+    is_end, is_phase,
 };
 
 /// Ended slots kept in memory. Older ones are forgotten, but for the last of a chain.
 const ENDED_KEPT: usize = 4_096;
+
+/// When a key was first stored, what it is, and whether it is erased.
+type KeyRow = (u64, KeyRecord, bool);
 
 /// Whom evidence accuses, of what, and its bytes.
 type Charge = (PublicKey, u8, Arc<[u8]>);
@@ -22,7 +28,7 @@ type Charge = (PublicKey, u8, Arc<[u8]>);
 /// Everything a journal holds, and what takes the last append back.
 #[derive(Default)]
 pub(crate) struct Memory {
-    keys: BTreeMap<PublicKey, (u64, KeyRecord, bool)>,
+    keys: BTreeMap<PublicKey, KeyRow>,
     sequences: BTreeMap<PublicKey, u64>,
     slots: BTreeMap<SlotRef, (u64, SlotRow)>,
     outbox: BTreeMap<StatementId, (u64, Record)>,
@@ -45,7 +51,7 @@ pub(crate) struct Memory {
 
 /// A row as it was before the append under way touched it.
 enum Undo {
-    Key(PublicKey, Option<(u64, KeyRecord, bool)>),
+    Key(PublicKey, Option<Box<KeyRow>>),
     Sequence(PublicKey, Option<u64>),
     Slot(SlotRef, Option<Box<(u64, SlotRow)>>),
     Outbox(StatementId, Option<Box<(u64, Record)>>),
@@ -74,7 +80,9 @@ impl Memory {
         let mut owners: Vec<(PublicKey, Option<Role>, &Record)> = Vec::new();
         for record in batches.iter().copied().flatten() {
             match record {
-                Record::Statement { slot, .. } | Record::Secret { slot, .. } if !self.slots.contains_key(slot) => {
+                Record::Statement { slot, .. } | Record::Secret { slot, .. }
+                    if !self.slots.contains_key(slot) =>
+                {
                     waiting.push(record);
                     continue;
                 }
@@ -99,9 +107,12 @@ impl Memory {
             return Err(Error::conflict("the slot is not bound").about(|| describe(record)));
         }
         for (key, role, record) in owners {
-            let known = self.keys.get(&key).is_some_and(|(_, stored, _)| role.is_none_or(|role| role == stored.role));
+            let known =
+                self.keys.get(&key).is_some_and(|(_, stored, _)| role.is_none_or(|role| role == stored.role));
             if !known {
-                return Err(Error::conflict("its key is not stored with this role").about(|| describe(record)));
+                return Err(
+                    Error::conflict("its key is not stored with this role").about(|| describe(record))
+                );
             }
         }
         Ok(())
@@ -146,9 +157,9 @@ impl Memory {
                 row.progress.push(new);
                 Ok(())
             }),
-            Record::Ended { slot, outcome, shown, proof, at } => {
-                self.change(slot, |row| end(row, End { outcome: *outcome, shown: *shown, proof: *proof, at: *at }))
-            }
+            Record::Ended { slot, outcome, shown, proof, at } => self.change(slot, |row| {
+                end(row, End { outcome: *outcome, shown: *shown, proof: *proof, at: *at })
+            }),
             Record::Statement { slot, kind, id, own, bytes } => {
                 let new = Statement { kind: *kind, id: *id, own: *own, bytes: bytes.clone() };
                 if new.bytes.is_empty() {
@@ -203,7 +214,7 @@ impl Memory {
             Some((order, old, false)) if same_key(old, new) => (*order, new.clone(), false),
             Some(_) => return Err(Error::conflict("it is stored otherwise, or erased")),
         };
-        self.undo.push(Undo::Key(new.key, stored));
+        self.undo.push(Undo::Key(new.key, stored.map(Box::new)));
         self.keys.insert(new.key, row);
         Ok(())
     }
@@ -214,7 +225,7 @@ impl Memory {
         };
         if !row.2 {
             // Kept until the append is whole, which may need it back.
-            self.undo.push(Undo::Key(*key, Some(row.clone())));
+            self.undo.push(Undo::Key(*key, Some(Box::new(row.clone()))));
             row.1.secret = SecretSeed([0; 32]);
             row.2 = true;
         }
@@ -296,7 +307,7 @@ impl Memory {
             };
         }
         match undo {
-            Undo::Key(key, row) => restore(&mut self.keys, key, row),
+            Undo::Key(key, row) => restore(&mut self.keys, key, row.map(|row| *row)),
             Undo::Sequence(key, below) => restore(&mut self.sequences, key, below),
             Undo::Slot(slot, row) => self.set_slot(slot, row.map(|row| *row)),
             Undo::Outbox(statement, row) => restore(&mut self.outbox, statement, row.map(|row| *row)),
@@ -318,9 +329,10 @@ impl Memory {
         }
         while self.bans.len() > BANS_KEPT {
             // The ones for ever stay, then those that end last.
-            let first_to_end = self.bans.iter().min_by_key(|(key, until)| {
-                (until.is_none(), **until, std::cmp::Reverse(**key))
-            });
+            let first_to_end = self
+                .bans
+                .iter()
+                .min_by_key(|(key, until)| (until.is_none(), **until, std::cmp::Reverse(**key)));
             match first_to_end.map(|(key, _)| *key) {
                 Some(key) => drop(self.bans.remove(&key)),
                 None => break,
@@ -353,7 +365,9 @@ impl Memory {
         let ended = self.by_order.iter().rev().filter(|(_, slot)| !self.live.contains(slot));
         let newest: BTreeSet<u64> = ended.take(ENDED_SLOTS_KEPT).map(|(order, _)| *order).collect();
         let given = |order: &u64, slot: &SlotRef| {
-            self.live.contains(slot) || newest.contains(order) || (not_erased(&slot.key) && self.is_last(slot))
+            self.live.contains(slot)
+                || newest.contains(order)
+                || (not_erased(&slot.key) && self.is_last(slot))
         };
         let slots: Vec<&SlotRef> =
             self.by_order.iter().filter(|(order, slot)| given(order, slot)).map(|(_, slot)| slot).collect();
@@ -363,7 +377,9 @@ impl Memory {
         keys.sort_by_key(|(order, _, _)| *order);
         let erased = keys.iter().rev().filter(|(_, _, erased)| *erased);
         let last_erased: BTreeSet<u64> = erased.take(ERASED_KEYS_KEPT).map(|(order, _, _)| *order).collect();
-        keys.retain(|(order, key, erased)| !erased || named.contains(&key.key) || last_erased.contains(order));
+        keys.retain(|(order, key, erased)| {
+            !erased || named.contains(&key.key) || last_erased.contains(order)
+        });
 
         let mut records = Vec::new();
         let mut reserved = BTreeMap::new();

@@ -66,15 +66,23 @@ impl Postgres {
             .await?;
         // A server that is gone is noticed, and one that lost us frees our lock, within
         // half a minute. Connections through a socket of the same machine refuse these.
-        session.run("SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3".to_owned())
+        session
+            .run(
+                "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3"
+                    .to_owned(),
+            )
             .await
             .ok();
-        let locked = session.fetch("SELECT CAST(pg_try_advisory_lock($1) AS INT)", &[self.lock.into()]).await?;
+        let locked =
+            session.fetch("SELECT CAST(pg_try_advisory_lock($1) AS INT)", &[self.lock.into()]).await?;
         if locked != [[Cell::Int(1)]] {
             return Err(Error::InUse { what: self.what.clone() });
         }
         if session.fetch("SHOW fsync", &[]).await? == [[Cell::Text("off".to_owned())]] {
-            tracing::warn!(store = self.what, "the server runs with fsync off: a power loss can lose promises");
+            tracing::warn!(
+                store = self.what,
+                "the server runs with fsync off: a power loss can lose promises"
+            );
         }
         let schema = &self.schema;
         let there = session
@@ -86,7 +94,9 @@ impl Postgres {
         session.run(format!("SET search_path TO {schema}")).await?;
         let migrated = async {
             let applied = MIGRATIONS.run_direct(None, &mut session.connection, false).await;
-            applied.map_err(|error| migration_failure(&self.what, &MIGRATIONS, error, |e| failure(&self.what, e)))
+            applied.map_err(|error| {
+                migration_failure(&self.what, &MIGRATIONS, error, |e| failure(&self.what, e))
+            })
         };
         within(self.timeout, &self.what, migrated).await
     }
@@ -165,7 +175,10 @@ impl Connection for Session {
     async fn close(self) {
         // A farewell to a server that is gone must not hold anybody up.
         let farewell = sqlx::Connection::close(self.connection);
-        if !matches!(tokio::time::timeout(self.timeout.min(Duration::from_secs(2)), farewell).await, Ok(Ok(()))) {
+        if !matches!(
+            tokio::time::timeout(self.timeout.min(Duration::from_secs(2)), farewell).await,
+            Ok(Ok(()))
+        ) {
             tracing::debug!(store = self.what, "the connection was not closed in order");
         }
     }

@@ -58,7 +58,14 @@ pub(crate) struct SlotRow {
 
 impl SlotRow {
     pub(crate) fn new(bound: Bound) -> Self {
-        Self { bound, firm: None, progress: Vec::new(), end: None, statements: Vec::new(), secrets: BTreeMap::new() }
+        Self {
+            bound,
+            firm: None,
+            progress: Vec::new(),
+            end: None,
+            statements: Vec::new(),
+            secrets: BTreeMap::new(),
+        }
     }
 
     /// Appends the records of this slot in the order that [`Record`] asks for.
@@ -122,7 +129,8 @@ pub(crate) const fn is_end(state: RideState) -> bool {
 
 /// A number of the journal as the databases keep it, which have no unsigned ones.
 pub(crate) fn int(number: u64) -> Result<i64, crate::Error> {
-    i64::try_from(number).map_err(|_| crate::Error::conflict(format!("{number} is greater than {}", i64::MAX)))
+    i64::try_from(number)
+        .map_err(|_| crate::Error::conflict(format!("{number} is greater than {}", i64::MAX)))
 }
 
 /// What a record is about, for an error text; no more than the beginning of one key.

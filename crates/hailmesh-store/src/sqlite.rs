@@ -147,7 +147,8 @@ impl Sqlite {
         let migrated = self.migrate(&mut file).await;
         file.close().await;
         migrated?;
-        let moved = fs::File::open(aside).and_then(|file| file.sync_all()).and_then(|()| publish(aside, &self.path));
+        let moved =
+            fs::File::open(aside).and_then(|file| file.sync_all()).and_then(|()| publish(aside, &self.path));
         match moved {
             Ok(()) => {}
             // Another process was faster: then it has the lock, or had it.
@@ -168,7 +169,11 @@ impl Sqlite {
             return Err(self.corrupt("it does not say how long it is"));
         };
         let expected = pages.cast_unsigned().saturating_mul(PAGE_BYTES);
-        if bytes >= expected { Ok(()) } else { Err(self.corrupt(format!("{bytes} bytes instead of {expected}"))) }
+        if bytes >= expected {
+            Ok(())
+        } else {
+            Err(self.corrupt(format!("{bytes} bytes instead of {expected}")))
+        }
     }
 
     /// Size of the file; none when there is none.

@@ -120,11 +120,12 @@ stops! {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AdmissionStats {
     by_stop: [u64; Stop::ALL.len()],
+    late: u64,
 }
 
 impl Default for AdmissionStats {
     fn default() -> Self {
-        Self { by_stop: [0; Stop::ALL.len()] }
+        Self { by_stop: [0; Stop::ALL.len()], late: 0 }
     }
 }
 
@@ -147,6 +148,13 @@ impl AdmissionStats {
         self.by_stop[stop as usize]
     }
 
+    /// Offers of those admitted that were older than the tolerance of clocks when they
+    /// came by gossip. Gossip takes seconds, so many of them mean that a clock is wrong.
+    #[must_use]
+    pub const fn late(&self) -> u64 {
+        self.late
+    }
+
     /// How many messages each step stopped, by its stable name; steps that stopped none
     /// are left out.
     #[must_use]
@@ -160,5 +168,9 @@ impl AdmissionStats {
 
     pub(super) fn add(&mut self, stop: Stop) {
         self.by_stop[stop as usize] += 1;
+    }
+
+    pub(super) fn add_late(&mut self) {
+        self.late += 1;
     }
 }

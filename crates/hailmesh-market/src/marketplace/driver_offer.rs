@@ -190,6 +190,9 @@ impl Marketplace {
         let bound = matches!(driver.lane.state, LaneState::Firm { .. });
         let (Some(cell), false) = (cell, bound || !driver.online || self.halted.is_some()) else { return };
         let key = driver.key;
+        if now < self.quiet_until {
+            return self.timers.set(Timer::Publish, self.quiet_until);
+        }
         if !self.has_worked_for_offer(&key, cell, now) {
             return;
         }

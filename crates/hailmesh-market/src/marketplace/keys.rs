@@ -13,7 +13,7 @@ use crate::output::{Event, Output, WorkOrder};
 use super::driver::DriverSide;
 use super::rider::RiderSide;
 use super::timers::Timer;
-use super::{Halt, Marketplace};
+use super::{Halt, Keys, Marketplace};
 
 /// Life of a shift key, at most 12 h (P17.4).
 pub(super) const SHIFT_LIFE: Duration = Duration::from_secs(12 * 3_600);
@@ -38,13 +38,18 @@ pub(super) struct Work {
 
 impl Marketplace {
     /// Makes the keys that this role needs, unless the journal had them.
-    pub(super) fn start(&mut self, lost: bool, now: Timestamp) {
+    pub(super) fn start(&mut self, keys: &Keys, now: Timestamp) {
+        let lost = keys.lost;
         match self.role {
             Some(Role::Driver) => {
                 let usable = self.driver.as_ref().is_some_and(|driver| driver.until > now + ROTATE_BEFORE);
                 let bound = self.driver.as_ref().is_some_and(|driver| !driver.is_free());
                 match self.driver.as_ref() {
                     None => self.first_shift_key(now),
+                    // The key has been in use somewhere: is it still?
+                    Some(_) if keys.new_host && !lost => {
+                        self.quiet_until = now + self.config.timers.offer_refresh.saturating_mul(2);
+                    }
                     Some(_) if lost => self.replace_key(now, true),
                     Some(_) if !usable && !bound => self.replace_key(now, false),
                     Some(_) => {}

@@ -67,6 +67,10 @@ pub struct Keys {
     /// Whether the store was restored or copied: every shift and ride key is then
     /// replaced before anything is signed (P11.8).
     pub lost: bool,
+    /// Whether this host has never run with these keys before: the node then listens for
+    /// two refresh periods before it offers anything, so that a copy of it that runs
+    /// elsewhere is heard first (P11.9).
+    pub new_host: bool,
 }
 
 /// The marketplace of one node. See the crate's documentation for its contract.
@@ -102,6 +106,8 @@ pub struct Marketplace {
     work: Vec<Work>,
     evidence_count: usize,
     halted: Option<Halt>,
+    /// Nothing is offered before this (P11.9).
+    quiet_until: Timestamp,
     started: Timestamp,
 }
 
@@ -156,7 +162,7 @@ impl Marketplace {
     /// The first configuration value outside its bounds.
     pub fn new(config: Config, keys: Keys, seed: [u8; 32], now: Timestamp) -> Result<Self, ConfigError> {
         let mut market = Self::empty(config, &keys, seed, now)?;
-        market.start(keys.lost, now);
+        market.start(&keys, now);
         Ok(market)
     }
 
@@ -200,6 +206,7 @@ impl Marketplace {
             work: Vec::new(),
             evidence_count: 0,
             halted: None,
+            quiet_until: now,
             started: now,
             config,
         })

@@ -159,6 +159,8 @@ impl Marketplace {
             riders: self.book.live_count(Side::Riders, now),
             heard: stats.heard(),
             stopped: stats.stopped(),
+            late: stats.late(),
+            accepted: stats.accepted(),
             last_offer,
             topics: self.ring.len() + self.followed.len() + 1,
             peers: self.peers.len(),

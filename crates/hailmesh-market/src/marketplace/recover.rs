@@ -101,7 +101,7 @@ impl Marketplace {
             market.outbox.put(slot, statement, kind, peer, bytes, at.min(now), &periods);
         }
         market.rearm(now);
-        market.start(keys.lost, now);
+        market.start(&keys, now);
         Ok(market)
     }
 

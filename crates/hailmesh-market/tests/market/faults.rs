@@ -353,6 +353,26 @@ fn a_running_copy_of_the_home_is_noticed() {
 }
 
 #[test]
+fn on_a_new_host_a_driver_listens_before_it_offers() {
+    let mut world = World::new(40);
+    let driver = world.driver(HERE);
+    world.run(1_000);
+    world.crash(driver);
+    world.new_host = true;
+    world.start(driver);
+    world.command(driver, Command::Move(hailmesh_types::Private(HERE.parse().unwrap()))).unwrap();
+    world.command(driver, Command::GoOnline(profile())).unwrap();
+    let offered = |world: &World| {
+        let seen = |event: &&Event| matches!(event, Event::OfferPublished { .. });
+        world.hosts[driver].events.iter().filter(seen).count()
+    };
+    world.run(99_000);
+    assert_eq!(offered(&world), 1, "only the one of the first run");
+    world.run(10_000);
+    assert_eq!(offered(&world), 2);
+}
+
+#[test]
 fn a_driver_that_accepts_twice_is_found_out() {
     // A driver whose store forgets: it signs two ACCEPTs for one slot to two riders. The
     // second rider's node and the first's hear both once the first is shown the chain.

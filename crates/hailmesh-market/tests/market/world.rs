@@ -63,6 +63,8 @@ pub(crate) struct World {
     pub(crate) cut: BTreeSet<(Name, Name)>,
     /// Every frame that was sent, for whoever wants to look or replay.
     pub(crate) sent: Vec<(Name, PeerKey, Vec<u8>)>,
+    /// Whether the next start is on a host that is new to the journal.
+    pub(crate) new_host: bool,
     /// How far the clock of the next host is ahead, milliseconds.
     pub(crate) skew_ms: i64,
 }
@@ -91,6 +93,7 @@ impl World {
             cut: BTreeSet::new(),
             sent: Vec::new(),
             skew_ms: 0,
+            new_host: false,
         }
     }
 
@@ -144,8 +147,13 @@ impl World {
         let host = &mut self.hosts[name];
         host.runs += 1;
         host.topics.clear();
-        let keys =
-            Keys { role: host.role, identity: host.identity.clone(), transport: Some(host.transport), lost };
+        let keys = Keys {
+            role: host.role,
+            identity: host.identity.clone(),
+            transport: Some(host.transport),
+            lost,
+            new_host: self.new_host,
+        };
         let market = Marketplace::recover(host.config.clone(), keys, seed, host.journal.clone(), now)
             .map_err(|error| error.to_string())?;
         host.market = Some(market);

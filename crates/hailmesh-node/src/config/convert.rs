@@ -8,10 +8,11 @@ use figment::value::{Dict, Value};
 use hailmesh_market::certificates::Level;
 use hailmesh_market::{Config as MarketConfig, ConfigError as MarketConfigError, DriverProfile};
 use hailmesh_net::Multiaddr;
+use hailmesh_store::Options;
 use hailmesh_types::{Duration, Features, GeoPoint, NetworkName, PublicKey, Resolution, Seats, Tariff, Text};
 use hailmesh_wire::{AcceptMode, VehicleCard};
 
-use super::settings::{DriverSettings, NetworkSettings, RiderSettings, Settings, TariffSettings};
+use super::settings::{DriverSettings, NetworkSettings, RiderSettings, Settings, StoreSettings, TariffSettings};
 use super::{ConfigError, KEYS};
 
 /// Proof of work on the live network (P2.12).
@@ -153,6 +154,14 @@ fn from_market(error: MarketConfigError) -> ValueError {
     let suffix = format!(".{}", error.key);
     let key = KEYS.iter().find(|known| known.path.ends_with(&suffix)).map_or(error.key, |known| known.path);
     ValueError::new(key, error.value, format!("{} to {}", error.min, error.max))
+}
+
+impl StoreSettings {
+    /// How the journal is opened.
+    #[must_use]
+    pub fn options(&self) -> Options {
+        Options { max_bytes: self.max_bytes, ..Options::default() }
+    }
 }
 
 impl NetworkSettings {

@@ -75,6 +75,10 @@ pub struct StoreSettings {
     /// `sqlite:PATH`, `postgres://…` or `memory`; absent: `hailmesh.db` in the home.
     #[serde(deserialize_with = "lenient::optional_text", skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+    /// Most bytes that a SQLite journal may grow to; its log of a few MiB comes on top.
+    /// When it is full nothing is signed any more and nothing is lost. Absent: no limit.
+    #[serde(deserialize_with = "lenient::optional_number", skip_serializing_if = "Option::is_none")]
+    pub max_bytes: Option<u64>,
 }
 
 /// The local HTTP API.

@@ -54,6 +54,12 @@ const PLAIN: &[Key] = &[
         "sqlite:PATH, postgres://… or memory. Absent: hailmesh.db in the home.",
         "\"sqlite:/var/lib/hailmesh/hailmesh.db\"",
     ),
+    optional(
+        "store.max_bytes",
+        None,
+        "Most bytes a SQLite journal may grow to; its log of a few MiB comes on top. Full: nothing is signed, nothing is lost. Absent: no limit.",
+        "1073741824",
+    ),
     key("api.addr", Some("--api"), "Where the local API listens, IP:PORT; port 0 takes a free one."),
     key("api.enabled", None, "Whether there is a local API."),
     key("api.allow_hosts", None, "Values of the Host header to take besides the address itself."),

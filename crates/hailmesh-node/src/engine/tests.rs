@@ -8,6 +8,7 @@ use hailmesh_wire::RideState;
 use tokio::task::JoinHandle;
 use tokio::time::{Duration, timeout};
 
+use crate::clock::Clock;
 use crate::config::Settings;
 use crate::events::{EventItem, NodeEvent};
 use crate::journal::Journal;
@@ -33,7 +34,7 @@ async fn run(role: Role, network: &str, bootstrap: Vec<String>) -> Running {
     settings.driver.at = Some(HERE.to_owned());
     settings.rider.at = Some(HERE.to_owned());
     let config = NodeConfig::ephemeral(Some(role), settings).unwrap();
-    let (node, task, journal) = start(config).await.unwrap();
+    let (node, task, journal) = start(config, Clock::start()).await.unwrap();
     Running { node, task, journal }
 }
 

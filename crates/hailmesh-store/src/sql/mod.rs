@@ -165,7 +165,11 @@ impl<B: Backend> Database<B> {
         self.settle(session, result).await
     }
 
-    pub(crate) async fn ended(&self, before: Option<RideId>, limit: usize) -> Result<Vec<Vec<Record>>, Error> {
+    pub(crate) async fn ended(
+        &self,
+        before: Option<RideId>,
+        limit: usize,
+    ) -> Result<Vec<Vec<Record>>, Error> {
         let mut session = self.ready().await?;
         let result = read::ended(session.connection()?, self.backend.what(), before, limit).await;
         self.settle(session, result).await
@@ -234,7 +238,8 @@ impl<B: Backend> Database<B> {
                 other => {
                     connection.close().await;
                     other?;
-                    let what = format!("{} (used by another node since this one lost it)", self.backend.what());
+                    let what =
+                        format!("{} (used by another node since this one lost it)", self.backend.what());
                     return Err(Error::InUse { what });
                 }
             }

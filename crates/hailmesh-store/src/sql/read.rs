@@ -195,8 +195,7 @@ pub(super) async fn ended<C: Connection>(
     let (Some(newest), Some(oldest)) = (rides.first(), rides.last()) else {
         return Ok(Vec::new());
     };
-    let mut found: BTreeMap<[u8; 16], Vec<Record>> =
-        rides.iter().map(|ride| (*ride, Vec::new())).collect();
+    let mut found: BTreeMap<[u8; 16], Vec<Record>> = rides.iter().map(|ride| (*ride, Vec::new())).collect();
     for slot in slots(c, what, &OF_RIDES, &[oldest.into(), newest.into()]).await?.into_values() {
         // Between them may lie a ride that is not over.
         if let Some(records) = found.get_mut(&slot.bound.ride.to_bytes()) {
@@ -227,7 +226,9 @@ pub(super) async fn peers<C: Connection>(c: &mut C, what: &str) -> Result<Vec<(P
 
 pub(super) async fn start_mark<C: Connection>(c: &mut C, what: &str) -> Result<Option<[u8; 32]>, Error> {
     let mark = meta(c, "start_mark").await?;
-    let whole = |mark: Vec<u8>| mark.try_into().map_err(|_| corrupt(what, "meta", "the start mark is not of 32 bytes"));
+    let whole = |mark: Vec<u8>| {
+        mark.try_into().map_err(|_| corrupt(what, "meta", "the start mark is not of 32 bytes"))
+    };
     mark.map(whole).transpose()
 }
 

@@ -46,7 +46,11 @@ async fn finish<C: Connection>(session: &mut Session<C>, applied: Result<(), Err
     result
 }
 
-pub(super) async fn set_meta<C: Connection>(c: &mut C, name: &'static str, value: &[u8]) -> Result<(), Error> {
+pub(super) async fn set_meta<C: Connection>(
+    c: &mut C,
+    name: &'static str,
+    value: &[u8],
+) -> Result<(), Error> {
     c.execute(
         "INSERT INTO meta (name, value) VALUES ($1, $2) \
          ON CONFLICT (name) DO UPDATE SET value = excluded.value",
@@ -141,8 +145,7 @@ async fn put_key<C: Connection>(c: &mut C, record: &KeyRecord) -> Result<(), Err
 }
 
 async fn erase_key<C: Connection>(c: &mut C, key: &PublicKey) -> Result<(), Error> {
-    let changed =
-        c.execute("UPDATE keys SET secret = NULL WHERE key = $1", &[key.as_bytes().into()]).await?;
+    let changed = c.execute("UPDATE keys SET secret = NULL WHERE key = $1", &[key.as_bytes().into()]).await?;
     if changed == 0 { Err(Error::conflict("it is not stored")) } else { Ok(()) }
 }
 
@@ -197,10 +200,7 @@ async fn firm<C: Connection>(c: &mut C, slot: &SlotRef, at: Timestamp) -> Result
         return Ok(());
     }
     let known = c
-        .fetch(
-            "SELECT firm_at FROM slots WHERE key = $1 AND lane = $2 AND slot = $3",
-            &[key, lane, number],
-        )
+        .fetch("SELECT firm_at FROM slots WHERE key = $1 AND lane = $2 AND slot = $3", &[key, lane, number])
         .await?;
     match known.first().map(Vec::as_slice) {
         Some([Cell::Int(_)]) => Ok(()),
@@ -300,7 +300,12 @@ async fn put_statement<C: Connection>(c: &mut C, slot: &SlotRef, new: &Statement
     }
 }
 
-async fn put_secret<C: Connection>(c: &mut C, slot: &SlotRef, purpose: i64, bytes: &[u8]) -> Result<(), Error> {
+async fn put_secret<C: Connection>(
+    c: &mut C,
+    slot: &SlotRef,
+    purpose: i64,
+    bytes: &[u8],
+) -> Result<(), Error> {
     let [key, lane, number] = name(slot)?;
     c.execute(
         "INSERT INTO secrets (key, lane, slot, purpose, bytes) VALUES ($1, $2, $3, $4, $5) \

@@ -22,7 +22,9 @@ fn a_damaged_journal_is_left_as_it_is() {
     let mut torn = good.clone();
     let end = torn.len().min(4_096 * 6);
     torn[100..end].fill(0xa5);
-    for (what, bytes) in [("text", b"this is no database, but it is long enough to be one".repeat(40)), ("torn", torn)] {
+    for (what, bytes) in
+        [("text", b"this is no database, but it is long enough to be one".repeat(40)), ("torn", torn)]
+    {
         std::fs::write(&path, &bytes).expect("written");
         let message = place.refused(1, &["rider", "--no-mdns"]);
         assert!(message.contains("hailmesh.db"), "{what}: {message}");
@@ -54,7 +56,8 @@ fn a_key_file_that_cannot_be_used_is_named() {
     let home = used_home(&place);
     let path = home.join("identity.key");
     let good = std::fs::read(&path).expect("a key");
-    for bytes in [&b""[..], b"hailmesh-key-v1", b"-----BEGIN SOMETHING ELSE-----\n", &good[..good.len() / 2]] {
+    for bytes in [&b""[..], b"hailmesh-key-v1", b"-----BEGIN SOMETHING ELSE-----\n", &good[..good.len() / 2]]
+    {
         write_private(&path, bytes);
         let message = place.refused(1, &["rider", "--no-mdns"]);
         assert!(message.contains("identity.key"), "{message}");
@@ -77,7 +80,9 @@ fn loose_permissions_are_refused() {
     use std::os::unix::fs::PermissionsExt as _;
     let place = Place::new("loose");
     let home = used_home(&place);
-    let mode = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("set");
+    let mode = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("set")
+    };
     mode(&home.join("identity.key"), 0o644);
     let message = place.refused(7, &["rider", "--no-mdns"]);
     assert!(message.contains("identity.key") && message.contains("chmod 600"), "{message}");
@@ -120,7 +125,8 @@ fn an_encrypted_key_needs_its_passphrase() {
 fn an_address_that_does_not_answer_is_explained() {
     let place = Place::new("unreachable");
     // A port that was free a moment ago.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
+    let port =
+        std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
     let address = format!("/ip4/127.0.0.1/tcp/{port}");
     let _rider = place.node(&["rider", "--at", AT, "--bootstrap", &address]);
     let answer = place.json(4, &["ride", "request", "--from", FROM, "--to", TO, "--wait", "2s"]);

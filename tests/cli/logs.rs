@@ -24,7 +24,9 @@ fn logs(format: &str) -> (String, Vec<String>) {
 
     let mut secrets: Vec<String> = Vec::new();
     // Degrees, also shortened, and 1e-7 degrees.
-    secrets.extend(["40.75", "73.98", "40.70", "74.00", "407580", "739855", "407590", "739845"].map(str::to_owned));
+    secrets.extend(
+        ["40.75", "73.98", "40.70", "74.00", "407580", "739855", "407590", "739845"].map(str::to_owned),
+    );
     secrets.push("the-red-door".to_owned());
     secrets.push(code);
     secrets.push(shown["boarding_secret"].as_str().expect("a secret").to_owned());

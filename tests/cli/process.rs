@@ -134,7 +134,8 @@ impl Place {
     pub fn wait_offer(&self, home: &Path) {
         let watch = Node::spawn(self.command(&["--home", &text(home), "offers", "--watch", "--json"]));
         let heard = |line: &str| {
-            serde_json::from_str::<Value>(line).is_ok_and(|offers| offers["items"].as_array().is_some_and(|i| !i.is_empty()))
+            serde_json::from_str::<Value>(line)
+                .is_ok_and(|offers| offers["items"].as_array().is_some_and(|i| !i.is_empty()))
         };
         watch.wait_stdout(heard);
         watch.kill();
@@ -287,17 +288,14 @@ impl Node {
     /// Waits for a line on stdout.
     pub fn wait_stdout(&self, wanted: impl Fn(&str) -> bool) -> String {
         let found = self.output.wait(wanted);
-        found.unwrap_or_else(|why| panic!("{why}\nstdout: {}\nstderr: {}", self.output.all(), self.errors.all()))
+        found.unwrap_or_else(|why| {
+            panic!("{why}\nstdout: {}\nstderr: {}", self.output.all(), self.errors.all())
+        })
     }
 
     /// Everything on stderr so far.
     pub fn stderr(&self) -> String {
         self.errors.all()
-    }
-
-    /// Everything on stdout so far.
-    pub fn stdout(&self) -> String {
-        self.output.all()
     }
 
     /// SIGKILL: no chance to do anything.

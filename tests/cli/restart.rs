@@ -17,13 +17,17 @@ fn survives(network: &str, victim: &str) {
     let theirs = firm["ride_id"].as_str().expect("an id").to_owned();
     let ours = place.newest(&driver_home)["ride_id"].as_str().expect("an id").to_owned();
     let agreement = place.newest(&rider_home)["agreement"].clone();
-    let code = place.json(0, &["ride", "show", &theirs])["boarding_code"].as_str().expect("a code").to_owned();
+    let code =
+        place.json(0, &["ride", "show", &theirs])["boarding_code"].as_str().expect("a code").to_owned();
     place.wait_state(&driver_home, &ours, "firm");
 
     let check = |home: &Path, ride: &str, state: &str| {
         let found = place.newest(home);
-        assert_eq!((found["ride_id"].as_str(), found["state"].as_str()), (Some(ride), Some(state)), "after the restart");
-        assert_eq!(found["agreement"], agreement);
+        let now = found["state"].as_str().unwrap_or_default();
+        // A driver's node sets out by itself a moment after the ride is firm.
+        let is_same = now == state || (state == "firm" && now == "en_route");
+        assert!(is_same, "{now} after the restart, {state} before");
+        assert_eq!((found["ride_id"].as_str(), &found["agreement"]), (Some(ride), &agreement));
     };
     let mut strike = |state: &str| {
         if victim == "driver" {

@@ -64,7 +64,8 @@ fn two_terminals_from_request_to_verified_receipt() {
         assert_eq!(facts["agreement"], of("rider")["agreement"]);
         assert_eq!(facts["driver"], firm["driver"]);
         assert_eq!(facts["fare"]["amount"], firm["fare"]["amount"]);
-        let states: Vec<&str> = facts["states"].as_array().expect("states").iter().filter_map(Value::as_str).collect();
+        let states: Vec<&str> =
+            facts["states"].as_array().expect("states").iter().filter_map(Value::as_str).collect();
         for state in ["firm", "arrived", "in_progress", "completed"] {
             assert!(states.contains(&state), "{state} in {states:?}");
         }
@@ -135,7 +136,8 @@ fn every_command_for_a_running_node_answers() {
     let _driver = place.driver(&[]);
     let home = text(&place.home("driver"));
     let api: Value =
-        serde_json::from_slice(&std::fs::read(place.home("driver").join("api.json")).expect("api.json")).expect("JSON");
+        serde_json::from_slice(&std::fs::read(place.home("driver").join("api.json")).expect("api.json"))
+            .expect("JSON");
     let status = place.json(0, &["status"]);
     assert_eq!(status["role"], "driver");
     assert_eq!(status["peer_id"], api["peer_id"]);

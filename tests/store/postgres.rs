@@ -35,13 +35,29 @@ async fn postgres() {
         }
     }
     assert!(failed.is_empty(), "failed on Postgres: {failed:?}");
+    let mut clock = Clock(std::time::Instant::now());
     agrees(&place(&server, 100), seed(), 400).await;
+    clock.says("random histories");
     the_schema_refuses(&server).await;
+    clock.says("the schema refuses");
     one_user_at_a_time(&server).await;
+    clock.says("one user at a time");
     a_newer_schema_is_refused(&server).await;
     bad_addresses(&server).await;
+    clock.says("bad addresses, newer schema");
     if server.is_private() {
         a_server_that_goes_away(&mut server).await;
+        clock.says("a server that goes away");
+    }
+}
+
+/// Says how long each part took: of one test the runner shows only the sum.
+struct Clock(std::time::Instant);
+
+impl Clock {
+    fn says(&mut self, part: &str) {
+        println!("postgres: {part} ok ({:?})", self.0.elapsed());
+        self.0 = std::time::Instant::now();
     }
 }
 

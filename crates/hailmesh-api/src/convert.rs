@@ -7,16 +7,14 @@ use hailmesh_node::market::book::Side;
 use hailmesh_node::market::matching::Explain;
 use hailmesh_node::market::{DriverProfile, Event, RideView, Role, Snapshot};
 use hailmesh_node::wire::{RideState, VehicleCard};
-use hailmesh_node::{
-    NodeEvent, NodeStatus, Numbered, PeerInfo, Problem, Quote, SearchAnswer, SearchItem,
-};
+use hailmesh_node::{NodeEvent, NodeStatus, Numbered, PeerInfo, Problem, Quote, SearchAnswer, SearchItem};
 use hailmesh_types::{Amount, Currency, Features, GeoPoint, Tariff, Timestamp};
 use serde_json::{Value, json};
 
 use crate::types::{
     ContactJson, ErrorJson, EventJson, ExplainJson, Money, NoMatchJson, NodeJson, OfferJson, OffersJson,
-    OwnOfferJson, PeerJson, Point, ProfileJson, QuoteJson, QuotesJson, RideJson, RideSummary, StateJson, StepJson,
-    TariffJson, VehicleJson,
+    OwnOfferJson, PeerJson, Point, ProfileJson, QuoteJson, QuotesJson, RideJson, RideSummary, StateJson,
+    StepJson, TariffJson, VehicleJson,
 };
 
 /// Names of the features, by bit.
@@ -118,7 +116,11 @@ pub(crate) fn node_json(status: &NodeStatus) -> NodeJson {
         mesh_peers: count(status.mesh_peers),
         connected_ms: status.connected_ms,
         uptime_ms: status.uptime_ms,
-        store: if status.store_healthy { status.store.to_owned() } else { format!("{} (unavailable)", status.store) },
+        store: if status.store_healthy {
+            status.store.to_owned()
+        } else {
+            format!("{} (unavailable)", status.store)
+        },
         store_healthy: status.store_healthy,
         transport_note: status.transport_note.clone(),
         last_error: status.last_error.as_ref().map(error),
@@ -143,7 +145,7 @@ pub(crate) fn state_json(
     let snapshot = &status.snapshot;
     let mut open: Vec<RideSummary> =
         rides.iter().filter(|ride| is_open(ride.state)).map(summary_json).collect();
-    open.sort_by(|a, b| b.created_ms.cmp(&a.created_ms));
+    open.sort_by_key(|ride| std::cmp::Reverse(ride.created_ms));
     StateJson {
         as_of_event,
         state: snapshot.state.to_owned(),
@@ -187,7 +189,11 @@ fn explain(explain: &Explain, peers: u64, now: Timestamp) -> ExplainJson {
     ExplainJson {
         heard: count(explain.heard),
         in_range: count(explain.in_range),
-        excluded: explain.excluded_by_name().into_iter().map(|(name, n)| (name.to_owned(), n.into())).collect(),
+        excluded: explain
+            .excluded_by_name()
+            .into_iter()
+            .map(|(name, n)| (name.to_owned(), n.into()))
+            .collect(),
         peers,
         last_offer_ms: explain.last_offer.map(|at| now.millis_since(at)),
     }
@@ -287,7 +293,11 @@ pub fn ride_json(ride: &RideView, reveal: bool) -> RideJson {
         settle_ms: ride.settle_ms,
         asked: ride.asked,
         boarding_code: ride.boarding_code.as_ref().filter(|_| reveal).map(|code| code.expose().clone()),
-        boarding_secret: ride.boarding_secret.as_ref().filter(|_| reveal).map(|secret| secret.expose().clone()),
+        boarding_secret: ride
+            .boarding_secret
+            .as_ref()
+            .filter(|_| reveal)
+            .map(|secret| secret.expose().clone()),
         pickup: ride.pickup.filter(|_| reveal).map(|place| point(*place.expose())),
         drop: ride.drop.filter(|_| reveal).map(|place| point(*place.expose())),
         contact: ride.contact.as_ref().filter(|_| reveal).map(|contact| {
@@ -338,10 +348,13 @@ fn market_event(event: &Event) -> (&'static str, Value) {
         Event::BoardingRefused { ride, reason } => {
             ("boarding_refused", json!({ "ride_id": ride.to_string(), "reason": reason }))
         }
-        Event::OfferPublished { role, seq } => ("offer_published", json!({ "role": role.name(), "seq": seq })),
+        Event::OfferPublished { role, seq } => {
+            ("offer_published", json!({ "role": role.name(), "seq": seq }))
+        }
         Event::OfferWithdrawn { role } => ("offer_withdrawn", json!({ "role": role.name() })),
         Event::Evidence { accused, kind } => {
-            let name = hailmesh_node::wire::EvidenceKind::from_code(*kind).map_or("unknown", |kind| kind.name());
+            let name =
+                hailmesh_node::wire::EvidenceKind::from_code(*kind).map_or("unknown", |kind| kind.name());
             ("evidence", json!({ "accused": accused.to_string(), "code": name }))
         }
         Event::Cloned { key } => ("cloned", json!({ "key": key.to_string() })),

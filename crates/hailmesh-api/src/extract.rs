@@ -67,8 +67,7 @@ impl<S: Send + Sync> FromRequestParts<S> for RidePath {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let path = Path::<String>::from_request_parts(parts, state).await;
-        let Path(text) =
-            path.map_err(|rejection| Problem::new(Code::BadParameter, rejection.body_text()))?;
+        let Path(text) = path.map_err(|rejection| Problem::new(Code::BadParameter, rejection.body_text()))?;
         let ride = text.parse().map_err(|error| Problem::new(Code::BadParameter, format!("{error}")))?;
         Ok(Self(ride))
     }

@@ -102,8 +102,9 @@ fn needed(method: &Method, path: &str) -> &'static [Scope] {
 pub(crate) async fn deadline(request: Request, next: Next) -> Response {
     match tokio::time::timeout(DEADLINE, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => Problem::new(Code::Timeout, format!("no answer within {} s", DEADLINE.as_secs()))
-            .into_response(),
+        Err(_) => {
+            Problem::new(Code::Timeout, format!("no answer within {} s", DEADLINE.as_secs())).into_response()
+        }
     }
 }
 

@@ -31,12 +31,14 @@ fn bad(what: &str, error: impl std::fmt::Display) -> Problem {
 
 /// A position.
 pub(crate) fn point(point: Point) -> Result<GeoPoint, Problem> {
-    GeoPoint::from_degrees(point.lat, point.lon).map_err(|error| Problem::new(Code::BadValue, error.to_string()))
+    GeoPoint::from_degrees(point.lat, point.lon)
+        .map_err(|error| Problem::new(Code::BadValue, error.to_string()))
 }
 
 fn class(name: Option<&str>) -> Result<Class, Problem> {
     name.map_or(Ok(Class::STANDARD), |name| {
-        name.parse().map_err(|error: hailmesh_types::ClassError| Problem::new(Code::BadValue, error.to_string()))
+        name.parse()
+            .map_err(|error: hailmesh_types::ClassError| Problem::new(Code::BadValue, error.to_string()))
     })
 }
 
@@ -169,8 +171,9 @@ pub(crate) fn profile_from_json(
     }
     if let Some(precision) = json.precision {
         let resolution = Resolution::new(precision).ok().filter(|_| (7..=10).contains(&precision));
-        profile.precision = resolution
-            .ok_or_else(|| Problem::new(Code::BadValue, format!("precision {precision}: expected 7 to 10")))?;
+        profile.precision = resolution.ok_or_else(|| {
+            Problem::new(Code::BadValue, format!("precision {precision}: expected 7 to 10"))
+        })?;
     }
     if let Some(discount) = json.discount {
         if discount > 1_000 {
@@ -233,7 +236,8 @@ mod tests {
 
     fn request(change: impl FnOnce(&mut RideRequestJson)) -> Result<Wish, Problem> {
         let mut json: RideRequestJson =
-            serde_json::from_str(r#"{"from":{"lat":40.758,"lon":-73.9855},"to":{"lat":40.7,"lon":-74.0}}"#).unwrap();
+            serde_json::from_str(r#"{"from":{"lat":40.758,"lon":-73.9855},"to":{"lat":40.7,"lon":-74.0}}"#)
+                .unwrap();
         change(&mut json);
         wish_from_json(&json, &RiderSettings::default())
     }
@@ -263,7 +267,8 @@ mod tests {
 
     #[test]
     fn a_part_of_an_offer_can_be_changed() {
-        let first = profile_from_json(ProfileJson { seats: Some(3), ..ProfileJson::default() }, None).unwrap();
+        let first =
+            profile_from_json(ProfileJson { seats: Some(3), ..ProfileJson::default() }, None).unwrap();
         let json = ProfileJson { accept: Some("ask".into()), ..ProfileJson::default() };
         let second = profile_from_json(json, Some(first)).unwrap();
         assert_eq!((second.seats.get(), second.accept_mode), (3, AcceptMode::Ask));

@@ -164,9 +164,11 @@ impl Code {
 pub struct Problem {
     /// `urn:hailmesh:problem:` and the code.
     #[serde(rename = "type")]
-    pub kind: String,
+    #[schema(value_type = String)]
+    pub kind: Box<str>,
     /// The code in words.
-    pub title: String,
+    #[schema(value_type = String)]
+    pub title: Box<str>,
     /// The HTTP status.
     pub status: u16,
     /// What went wrong, for programs.
@@ -185,8 +187,8 @@ impl Problem {
     /// A problem with these words.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         Self {
-            kind: format!("urn:hailmesh:problem:{}", code.name()),
-            title: code.title().to_owned(),
+            kind: format!("urn:hailmesh:problem:{}", code.name()).into(),
+            title: code.title().into(),
             status: code.status().as_u16(),
             code,
             detail: detail.into(),

@@ -151,7 +151,8 @@ async fn scopes_are_kept() {
         assert_eq!(with(token, Method::GET, "/v1/node").send().await.unwrap().status(), StatusCode::OK);
         let response = with(token, Method::GET, "/v1/tokens").send().await.unwrap();
         assert_eq!(problem(response).await.code, Code::ScopeMissing);
-        let response = with(token, Method::POST, "/v1/peers").json(&json!({"address": "x"})).send().await.unwrap();
+        let response =
+            with(token, Method::POST, "/v1/peers").json(&json!({"address": "x"})).send().await.unwrap();
         assert_eq!(problem(response).await.code, Code::ScopeMissing);
     }
     for token in [&tokens.read, &tokens.drive] {
@@ -260,7 +261,10 @@ async fn a_ride_from_request_to_receipt() {
     let arrived: RideJson = driver.act(&theirs, "arrive", json!({})).await.json().await.unwrap();
     assert_eq!(arrived.summary.state, "arrived");
     let wrong = if code == "000000" { "000001" } else { "000000" };
-    assert_eq!(problem(driver.act(&theirs, "board", json!({"code": wrong})).await).await.code, Code::Boarding);
+    assert_eq!(
+        problem(driver.act(&theirs, "board", json!({"code": wrong})).await).await.code,
+        Code::Boarding
+    );
     let boarded: RideJson = driver.act(&theirs, "board", json!({"code": code})).await.json().await.unwrap();
     assert_eq!(boarded.summary.state, "in_progress");
     let done: RideJson = driver.act(&theirs, "complete", json!({})).await.json().await.unwrap();
@@ -271,7 +275,8 @@ async fn a_ride_from_request_to_receipt() {
     let bytes = bytes.bytes().await.unwrap();
     let receipt = hailmesh_node::wire::Receipt::decode(&bytes).unwrap().verify(&[]).unwrap();
     assert!(receipt.cosigned);
-    let json = rider.call(Method::GET, &format!("/v1/rides/{id}/receipt")).header("accept", "application/json");
+    let json =
+        rider.call(Method::GET, &format!("/v1/rides/{id}/receipt")).header("accept", "application/json");
     let json: ReceiptJson = json.send().await.unwrap().json().await.unwrap();
     assert_eq!(json.bytes as usize, bytes.len());
     driver.stop().await;
@@ -293,7 +298,8 @@ async fn events_rise_by_one_and_can_be_read_again() {
         let mut text = String::new();
         let mut ids = Vec::new();
         while ids.len() < count {
-            let chunk = timeout(DEADLINE, response.chunk()).await.unwrap().unwrap().expect("the stream goes on");
+            let chunk =
+                timeout(DEADLINE, response.chunk()).await.unwrap().unwrap().expect("the stream goes on");
             text.push_str(&String::from_utf8_lossy(&chunk));
             ids = text
                 .lines()
@@ -351,9 +357,13 @@ async fn figures_hold_no_places_and_no_keys() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn other_machines_are_not_served_and_a_taken_port_is_named() {
     let rider = Fixture::start(Role::Rider, &[]).await;
-    let config = |addr: &str| ApiConfig { addr: addr.parse().unwrap(), ..ApiConfig::new(Token::random().unwrap()) };
+    let config =
+        |addr: &str| ApiConfig { addr: addr.parse().unwrap(), ..ApiConfig::new(Token::random().unwrap()) };
     let refused = serve(rider.node.clone(), config("0.0.0.0:0")).await.unwrap_err();
-    assert!(matches!(refused, ServeError::NotLoopback(_)) && refused.to_string().contains("TLS"), "{refused}");
+    assert!(
+        matches!(refused, ServeError::NotLoopback(_)) && refused.to_string().contains("TLS"),
+        "{refused}"
+    );
     let taken = rider.server.addr().to_string();
     let refused = serve(rider.node.clone(), config(&taken)).await.unwrap_err();
     assert!(refused.to_string().contains(&taken), "{refused}");

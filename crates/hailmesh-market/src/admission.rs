@@ -500,7 +500,8 @@ impl Admission {
         }
         // 17
         let (seq, id) = (offer.body().seq(), offer.id());
-        let late = matches!(route, Route::Gossip(..)) && now > offer.body().made() + self.limits.clock_tolerance;
+        let late =
+            matches!(route, Route::Gossip(..)) && now > offer.body().made() + self.limits.clock_tolerance;
         let room = if is_known || self.authors.has_room(now) {
             self.settle(book, now, route, Booked { offer, level, identity, heard: now, source: None }, news)
         } else {

@@ -110,12 +110,24 @@ fn cube(centre: GeoPoint, half_m: f64) -> ([f32; 3], [f32; 3]) {
     (rounded(at.map(|axis| axis - half_m)), rounded(at.map(|axis| axis + half_m)))
 }
 
+/// An offer and, beside it, its author: looking for one must not touch the others.
+struct Tenant<T> {
+    author: Author,
+    offer: Arc<T>,
+}
+
+impl<T> Clone for Tenant<T> {
+    fn clone(&self) -> Self {
+        Self { author: self.author, offer: Arc::clone(&self.offer) }
+    }
+}
+
 /// One cell and who is in it.
 #[derive(Clone)]
 struct Tenancy<T> {
     place: Box<Place>,
     /// In the order of their authors.
-    tenants: Vec<Arc<T>>,
+    tenants: Vec<Tenant<T>>,
 }
 
 /// Offers by where they are. Nothing is allocated until the first one.
@@ -165,14 +177,15 @@ impl<T: Authored> SpatialIndex<T> {
             .cells
             .entry(cell)
             .or_insert_with(|| Tenancy { place: Box::new(Place::of(cell)), tenants: Vec::new() });
-        match tenancy.tenants.binary_search_by(|tenant| tenant.author().cmp(offer.author())) {
-            Ok(position) => Some(std::mem::replace(&mut tenancy.tenants[position], offer)),
+        let author = *offer.author();
+        match tenancy.tenants.binary_search_by(|tenant| tenant.author.cmp(&author)) {
+            Ok(position) => Some(std::mem::replace(&mut tenancy.tenants[position].offer, offer)),
             Err(position) => {
                 if tenancy.tenants.is_empty() {
                     self.occupied += 1;
                     self.tree.get_or_insert_with(RTree::new).insert(tenancy.place.leaf);
                 }
-                tenancy.tenants.insert(position, offer);
+                tenancy.tenants.insert(position, Tenant { author, offer });
                 self.len += 1;
                 None
             }
@@ -182,8 +195,8 @@ impl<T: Authored> SpatialIndex<T> {
     /// Takes the offer of `author` out of `cell`.
     pub fn remove(&mut self, cell: Cell, author: &Author) -> Option<Arc<T>> {
         let tenancy = self.cells.get_mut(&cell)?;
-        let position = tenancy.tenants.binary_search_by(|tenant| tenant.author().cmp(author)).ok()?;
-        let offer = tenancy.tenants.remove(position);
+        let position = tenancy.tenants.binary_search_by(|tenant| tenant.author.cmp(author)).ok()?;
+        let offer = tenancy.tenants.remove(position).offer;
         self.len -= 1;
         if tenancy.tenants.is_empty() {
             tenancy.tenants = Vec::new();
@@ -225,7 +238,7 @@ impl<T: Authored> SpatialIndex<T> {
         cells.sort_unstable_by_key(|(cell, _)| *cell);
         cells.into_iter().flat_map(|(cell, bounds)| {
             let tenants = self.cells.get(&cell).map_or(&[][..], |tenancy| &tenancy.tenants);
-            tenants.iter().map(move |tenant| (tenant, bounds))
+            tenants.iter().map(move |tenant| (&tenant.offer, bounds))
         })
     }
 
@@ -303,7 +316,7 @@ pub struct Nearest<'a, T> {
     /// Cells that the tree has yielded but that may not be the nearest.
     pending: BinaryHeap<Reverse<Pending>>,
     /// The cells at the present distance: nearly always one.
-    current: Vec<(Bounds, &'a [Arc<T>])>,
+    current: Vec<(Bounds, &'a [Tenant<T>])>,
 }
 
 impl<T: Authored> Nearest<'_, T> {
@@ -352,11 +365,11 @@ impl<'a, T: Authored> Iterator for Nearest<'a, T> {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             self.current.retain(|(_, tenants)| !tenants.is_empty());
-            let first = self.current.iter_mut().min_by_key(|(_, tenants)| tenants[0].author());
+            let first = self.current.iter_mut().min_by_key(|(_, tenants)| tenants[0].author);
             if let Some((bounds, tenants)) = first {
                 let (tenant, rest) = tenants.split_first()?;
                 *tenants = rest;
-                return Some((tenant, *bounds));
+                return Some((&tenant.offer, *bounds));
             }
             if !self.advance() {
                 return None;

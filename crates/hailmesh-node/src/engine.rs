@@ -79,7 +79,13 @@ pub(crate) struct Identity {
 
 impl Identity {
     pub(crate) fn keys(&self, lost: bool) -> Keys {
-        Keys { role: self.role, identity: self.key.signing_key().clone(), transport: self.transport, lost, new_host: false }
+        Keys {
+            role: self.role,
+            identity: self.key.signing_key().clone(),
+            transport: self.transport,
+            lost,
+            new_host: false,
+        }
     }
 }
 

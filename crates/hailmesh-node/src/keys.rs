@@ -8,9 +8,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use age::secrecy::{ExposeSecret, SecretString};
 use ed25519_dalek::SigningKey;
 use hailmesh_types::PublicKey;
+use secrecy::{ExposeSecret, SecretString};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::home::{Existing, Home, HomeError, check_private, write_private};

@@ -217,3 +217,18 @@ fn the_tariff_flag_has_short_names() {
         assert!(tariff_overrides(bad).unwrap_err().to_string().contains(bad), "{bad}");
     }
 }
+
+#[test]
+fn places_and_contacts_are_in_no_debug_output() {
+    let env = [
+        ("HAILMESH_DRIVER__AT", "40.7580,-73.9855"),
+        ("HAILMESH_RIDER__AT", "40.7580,-73.9855"),
+        ("HAILMESH_RIDER__NAME", "Ada Lovelace"),
+        ("HAILMESH_RIDER__PHONE", "00491701234"),
+        ("HAILMESH_DRIVER__VEHICLE__PLATE", "T123"),
+    ];
+    let text = format!("{:?}", load("", &env, Dict::new()).unwrap().settings);
+    for (_, value) in env {
+        assert!(!text.contains(value), "{text}");
+    }
+}

@@ -4,9 +4,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use age::secrecy::SecretString;
 use hailmesh_node::home::{Existing, Home, HomeError, write_private};
 use hailmesh_node::keys::{IdentityKey, KeyFileError};
+use secrecy::SecretString;
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777

@@ -93,8 +93,11 @@ pub async fn find(homes: &Homes, pick: Pick, out: Output) -> Result<Client, Fail
             }
         }
         let places: Vec<&str> = running.iter().map(|(_, node)| node.role.as_str()).collect();
-        return Err(Failure::failed(format!("no ride {ride} on the nodes that run here ({})", places.join(", ")))
-            .hint("start the node it is on, or name its home with --home"));
+        return Err(Failure::failed(format!(
+            "no ride {ride} on the nodes that run here ({})",
+            places.join(", ")
+        ))
+        .hint("start the node it is on, or name its home with --home"));
     }
     if running.len() > 1 {
         let list: Vec<String> = running
@@ -102,9 +105,18 @@ pub async fn find(homes: &Homes, pick: Pick, out: Output) -> Result<Client, Fail
             .map(|(client, node)| format!("--home {} ({})", client.home.display(), node.role))
             .collect();
         if !matches!(pick, Pick::Rider) {
-            return Err(Failure::usage(format!("{} nodes run here: say which with {}", list.len(), list.join(" or "))));
+            return Err(Failure::usage(format!(
+                "{} nodes run here: say which with {}",
+                list.len(),
+                list.join(" or ")
+            )));
         }
-        out.remark(format!("{} nodes run here, this is the {}; others: {}", list.len(), running[0].1.role, list[1..].join(", ")));
+        out.remark(format!(
+            "{} nodes run here, this is the {}; others: {}",
+            list.len(),
+            running[0].1.role,
+            list[1..].join(", ")
+        ));
     }
     Ok(running.swap_remove(0).0)
 }
@@ -116,8 +128,9 @@ fn is_locked(home: &Path) -> bool {
 
 fn nothing_runs(candidates: &[PathBuf]) -> Failure {
     let places: Vec<String> = candidates.iter().map(|home| home.display().to_string()).collect();
-    Failure::new(Exit::Unreachable, format!("no node runs in {}", places.join(", ")))
-        .hint("start one with `hailmesh rider` or `hailmesh driver --at LAT,LON`, or name its home with --home")
+    Failure::new(Exit::Unreachable, format!("no node runs in {}", places.join(", "))).hint(
+        "start one with `hailmesh rider` or `hailmesh driver --at LAT,LON`, or name its home with --home",
+    )
 }
 
 impl Client {
@@ -143,7 +156,9 @@ impl Client {
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(gone()),
-            Err(error) => return Err(Failure::new(Exit::Unreachable, format!("{}: {error}", path.display()))),
+            Err(error) => {
+                return Err(Failure::new(Exit::Unreachable, format!("{}: {error}", path.display())));
+            }
         };
         let file: ApiFile = serde_json::from_str(&text)
             .map_err(|error| Failure::new(Exit::Unreachable, format!("{}: {error}", path.display())))?;
@@ -176,7 +191,7 @@ impl Client {
     fn gone(&self, why: &str) -> Failure {
         let (home, pid) = (self.home.display(), self.file.pid);
         Failure::new(Exit::Unreachable, format!("{STALE} of {home} (process {pid}) does not answer: {why}"))
-        .hint("it may have been killed: start it again, what was going on goes on")
+            .hint("it may have been killed: start it again, what was going on goes on")
     }
 
     async fn knows(&self, ride: RideId) -> Result<bool, Failure> {
@@ -213,7 +228,8 @@ impl Client {
             return Err(refusal(response).await);
         }
         let bytes = response.bytes().await.map_err(|error| self.gone(&error.without_url().to_string()))?;
-        serde_json::from_slice(&bytes).map_err(|error| Failure::failed(format!("answer of the node: {error}")))
+        serde_json::from_slice(&bytes)
+            .map_err(|error| Failure::failed(format!("answer of the node: {error}")))
     }
 
     /// GET.
@@ -228,7 +244,11 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::get`].
-    pub async fn query<T: DeserializeOwned>(&self, path: &str, query: &[(&str, String)]) -> Result<T, Failure> {
+    pub async fn query<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+    ) -> Result<T, Failure> {
         // The values are numbers, words and LAT,LON: a comma may stand in a query as it is.
         let query: Vec<String> = query.iter().map(|(key, value)| format!("{key}={value}")).collect();
         self.get(&format!("{path}?{}", query.join("&"))).await
@@ -253,7 +273,8 @@ impl Client {
         key: &str,
         wait: Duration,
     ) -> Result<T, Failure> {
-        let path = if wait.is_zero() { path.to_owned() } else { format!("{path}?wait={}ms", wait.as_millis()) };
+        let path =
+            if wait.is_zero() { path.to_owned() } else { format!("{path}?wait={}ms", wait.as_millis()) };
         let request = self
             .request(reqwest::Method::POST, &path)
             .header("idempotency-key", key)
@@ -288,11 +309,8 @@ impl Client {
         mut each: impl FnMut(StreamItem) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let path = format!("{}/v1/events", self.file.url);
-        let mut request = self
-            .http
-            .get(path)
-            .bearer_auth(self.token.expose())
-            .header(header::ACCEPT, "text/event-stream");
+        let mut request =
+            self.http.get(path).bearer_auth(self.token.expose()).header(header::ACCEPT, "text/event-stream");
         if let Some(after) = after {
             request = request.header("last-event-id", after);
         }
@@ -374,7 +392,9 @@ async fn refusal(response: reqwest::Response) -> Failure {
         return Failure::failed(format!("the node answered {status}"));
     };
     let exit = match problem.code {
-        Code::Unauthorised | Code::ScopeMissing | Code::HostNotAllowed | Code::OriginNotAllowed => Exit::Unauthorised,
+        Code::Unauthorised | Code::ScopeMissing | Code::HostNotAllowed | Code::OriginNotAllowed => {
+            Exit::Unauthorised
+        }
         Code::BadValue | Code::BadBody | Code::BadParameter => Exit::Usage,
         Code::ShuttingDown => Exit::Unreachable,
         _ => Exit::Failed,

@@ -78,6 +78,7 @@ impl From<anyhow::Error> for Failure {
 
 impl From<hailmesh_node::config::ConfigError> for Failure {
     fn from(error: hailmesh_node::config::ConfigError) -> Self {
-        Self::new(Exit::BadConfig, error).hint("`hailmesh config show --origin` prints every value and where it comes from")
+        Self::new(Exit::BadConfig, error)
+            .hint("`hailmesh config show --origin` prints every value and where it comes from")
     }
 }

@@ -67,7 +67,9 @@ impl Homes {
         match (&self.named, role) {
             (Some(dir), _) => Ok(dir.clone()),
             (None, Some(role)) => Ok(self.of(role)),
-            (None, None) => Err(Failure::usage("which home? Say --role driver, --role rider, --role relay or --home DIR")),
+            (None, None) => {
+                Err(Failure::usage("which home? Say --role driver, --role rider, --role relay or --home DIR"))
+            }
         }
     }
 

@@ -79,8 +79,8 @@ impl Output {
 #[must_use]
 pub fn money(money: &Money) -> String {
     let digits = match money.currency.as_str() {
-        "BIF" | "CLP" | "DJF" | "GNF" | "ISK" | "JPY" | "KMF" | "KRW" | "PYG" | "RWF" | "UGX" | "VND" | "VUV"
-        | "XAF" | "XOF" | "XPF" => 0,
+        "BIF" | "CLP" | "DJF" | "GNF" | "ISK" | "JPY" | "KMF" | "KRW" | "PYG" | "RWF" | "UGX" | "VND"
+        | "VUV" | "XAF" | "XOF" | "XPF" => 0,
         "BHD" | "IQD" | "JOD" | "KWD" | "LYD" | "OMR" | "TND" => 3,
         _ => 2_u32,
     };
@@ -108,7 +108,11 @@ pub fn span(ms: u64) -> String {
 /// A metre count for people: `850 m`, `2.4 km`.
 #[must_use]
 pub fn distance(metres: u64) -> String {
-    if metres < 1_000 { format!("{metres} m") } else { format!("{}.{} km", metres / 1_000, metres % 1_000 / 100) }
+    if metres < 1_000 {
+        format!("{metres} m")
+    } else {
+        format!("{}.{} km", metres / 1_000, metres % 1_000 / 100)
+    }
 }
 
 /// The beginning of a key or id, enough to tell it from others.

@@ -119,7 +119,10 @@ pub fn in_words(proof: &Proof) -> Vec<String> {
 fn receipt_in_words(facts: &ReceiptFacts) -> Vec<String> {
     let (fare, currency) = facts.fare;
     let money = |minor: u64| {
-        crate::output::money(&hailmesh_api::types::Money { amount: minor, currency: currency.as_str().to_owned() })
+        crate::output::money(&hailmesh_api::types::Money {
+            amount: minor,
+            currency: currency.as_str().to_owned(),
+        })
     };
     let states: Vec<&str> = facts.states.iter().map(|state| state.name()).collect();
     let mut lines = vec![
@@ -132,7 +135,9 @@ fn receipt_in_words(facts: &ReceiptFacts) -> Vec<String> {
     ];
     match (facts.total, facts.asked) {
         (Some(total), _) => lines.push(format!("total      {}, signed by both", money(total.minor()))),
-        (None, Some(asked)) => lines.push(format!("total      {} asked by the driver, not co-signed", money(asked.minor()))),
+        (None, Some(asked)) => {
+            lines.push(format!("total      {} asked by the driver, not co-signed", money(asked.minor())))
+        }
         (None, None) => {}
     }
     if let Some((role, outcome)) = facts.ended {

@@ -43,7 +43,8 @@ impl Route {
             return Err(bad(format!("{length} bytes: at most {FILE_MAX} are read")));
         }
         let bytes = std::fs::read(path).map_err(|error| bad(error.to_string()))?;
-        let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace() && !byte.eq_ignore_ascii_case(&0xef));
+        let first =
+            bytes.iter().find(|byte| !byte.is_ascii_whitespace() && !byte.eq_ignore_ascii_case(&0xef));
         let points = match first {
             Some(b'<') => gpx_points(&bytes),
             Some(b'{') => geojson_points(&bytes),
@@ -173,7 +174,9 @@ fn of_feature(feature: &geojson::Feature, points: &mut Vec<Raw>) -> Result<(), S
         .iter()
         .find_map(|name| feature.property(*name))
         .and_then(|value| value.as_array())
-        .map(|items| items.iter().filter_map(|item| item.as_str().and_then(millis).or_else(|| item.as_i64())).collect())
+        .map(|items| {
+            items.iter().filter_map(|item| item.as_str().and_then(millis).or_else(|| item.as_i64())).collect()
+        })
         .unwrap_or_default();
     line(&geometry.value, &times, points)
 }
@@ -197,8 +200,12 @@ fn along<'a>(
             return Err(format!("point {}: expected longitude and latitude", number + 1));
         };
         // kepler.gl and deck.gl: time as the fourth value, in seconds.
-        #[expect(clippy::cast_possible_truncation, reason = "saturates, and such times are refused by their order")]
-        let fourth = values.get(3).filter(|seconds| seconds.is_finite()).map(|seconds| (seconds * 1_000.0) as i64);
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "saturates, and such times are refused by their order"
+        )]
+        let fourth =
+            values.get(3).filter(|seconds| seconds.is_finite()).map(|seconds| (seconds * 1_000.0) as i64);
         points.push((point(*lat, *lon, points.len() + 1)?, times.get(number).copied().or(fourth)));
     }
     Ok(())

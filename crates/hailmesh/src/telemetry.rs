@@ -57,7 +57,8 @@ pub fn start(level: &str, json: bool) -> Result<(), Failure> {
             format!("log.level = {level:?}: expected error, warn, info, debug, trace or a filter ({error})"),
         )
     })?;
-    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let colours =
+        io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(Redacted);
     let started = if json { builder.json().try_init() } else { builder.with_target(false).try_init() };
     if let Err(error) = started {
@@ -119,7 +120,10 @@ fn redact(line: &str) -> String {
             continue;
         }
         let is_number = word.bytes().all(|byte| byte.is_ascii_digit());
-        if is_number && word.len() <= 3 && let Some(fraction) = after.strip_prefix('.') {
+        if is_number
+            && word.len() <= 3
+            && let Some(fraction) = after.strip_prefix('.')
+        {
             let digits = fraction.find(|c: char| !c.is_ascii_digit()).unwrap_or(fraction.len());
             let next = fraction[digits..].chars().next();
             // 1.234567ms is a time; 10.0.0.1 has no four decimals.

@@ -24,7 +24,8 @@ fn help_goes_to_stdout_and_errors_to_stderr() {
 
 #[test]
 fn a_small_demo_ends_by_itself_and_every_receipt_holds() {
-    let demo = hailmesh(&["demo", "--drivers", "4", "--riders", "2", "--rides", "4", "--seed", "7", "--json"]);
+    let demo =
+        hailmesh(&["demo", "--drivers", "4", "--riders", "2", "--rides", "4", "--seed", "7", "--json"]);
     let errors = String::from_utf8_lossy(&demo.stderr);
     assert!(demo.status.success(), "{errors}");
     let report: serde_json::Value = serde_json::from_slice(&demo.stdout).unwrap();

@@ -1,7 +1,7 @@
 //! This node.
 
-use axum::extract::{Extension, State};
 use axum::Json;
+use axum::extract::{Extension, State};
 
 use hailmesh_types::Timestamp;
 

@@ -17,7 +17,9 @@ use crate::extract::{Body, RidePath};
 use crate::guard::Caller;
 use crate::intake::{completion_from_json, fare, rating_text};
 use crate::problem::{Code, Problem};
-use crate::types::{BoardJson, CompleteJson, CounterJson, EnRouteJson, RateJson, ReceiptJson, RideJson, RidesJson};
+use crate::types::{
+    BoardJson, CompleteJson, CounterJson, EnRouteJson, RateJson, ReceiptJson, RideJson, RidesJson,
+};
 
 /// How long an action waits for what the other side's node answers by itself.
 const ANSWER: std::time::Duration = std::time::Duration::from_secs(5);

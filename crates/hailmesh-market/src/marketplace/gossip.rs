@@ -205,11 +205,10 @@ impl Marketplace {
         let statement = self.sign(&SigningKey::from_bytes(&seed), found);
         let until = self.ban(now, &accused, identity, kind);
         let bytes = Arc::clone(statement.bytes());
-        let subject = identity.unwrap_or(accused);
-        self.persist(vec![
-            Record::Evidence { accused, kind: kind.code(), bytes: Arc::clone(&bytes), at: now },
-            Record::Ban { key: subject, until },
-        ]);
+        let mut records =
+            vec![Record::Evidence { accused, kind: kind.code(), bytes: Arc::clone(&bytes), at: now }];
+        records.extend(bans(accused, identity, until));
+        self.persist(records);
         self.evidence_count += 1;
         self.notify(Event::Evidence { accused, kind: kind.code() });
         if evidence::gossipable(kind) && self.evidence.len() < EVIDENCE_PENDING_MAX {
@@ -231,6 +230,8 @@ impl Marketplace {
         // or a day by its kind alone.
         let credentialed = level >= Level::L2 || self.config.issuers.is_empty();
         let until = self.admission.punish(now, accused, identity.as_ref(), credentialed, kind);
+        // The key as well: an accuser could name a throw-away identity for it.
+        self.admission.ban(accused, until);
         self.admission.purge(&mut self.book, now);
         until
     }
@@ -241,15 +242,11 @@ impl Marketplace {
         self.admission.purge(&mut self.book, now);
         let identity = self.book.driver(&body.accused).and_then(|booked| booked.identity);
         let until = self.ban(now, &body.accused, identity, body.kind);
-        self.persist(vec![
-            Record::Evidence {
-                accused: body.accused,
-                kind: body.kind.code(),
-                bytes: Arc::clone(found.bytes()),
-                at: now,
-            },
-            Record::Ban { key: identity.unwrap_or(body.accused), until },
-        ]);
+        let bytes = Arc::clone(found.bytes());
+        let mut records =
+            vec![Record::Evidence { accused: body.accused, kind: body.kind.code(), bytes, at: now }];
+        records.extend(bans(body.accused, identity, until));
+        self.persist(records);
         self.evidence_count += 1;
         self.notify(Event::Evidence { accused: body.accused, kind: body.kind.code() });
     }
@@ -277,4 +274,13 @@ impl Marketplace {
             Some(RiderState::Firm { .. }) => "firm",
         }
     }
+}
+
+/// The records of a ban: of the key, and of the identity behind it.
+fn bans(
+    accused: PublicKey,
+    identity: Option<PublicKey>,
+    until: Option<Timestamp>,
+) -> impl Iterator<Item = Record> {
+    std::iter::once(accused).chain(identity).map(move |key| Record::Ban { key, until })
 }

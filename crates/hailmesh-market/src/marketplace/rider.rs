@@ -236,6 +236,8 @@ impl Marketplace {
         records.push(deal.keep(SecretPurpose::Boarding, draft.secret.to_vec()));
         records.push(deal.keep(SecretPurpose::Code, draft.code.into_bytes()));
         self.book.pin(&driver);
+        // The own CONFIRM is what a false boarding is measured against (E4c).
+        self.witness.observe_confirm(now, &draft.confirm);
         self.deals.insert(slot, deal);
         self.trim_deals();
         let retry = now + self.config.timers.confirm_retry;

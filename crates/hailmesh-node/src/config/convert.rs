@@ -12,7 +12,9 @@ use hailmesh_store::Options;
 use hailmesh_types::{Duration, Features, GeoPoint, NetworkName, PublicKey, Resolution, Seats, Tariff, Text};
 use hailmesh_wire::{AcceptMode, VehicleCard};
 
-use super::settings::{DriverSettings, NetworkSettings, RiderSettings, Settings, StoreSettings, TariffSettings};
+use super::settings::{
+    DriverSettings, NetworkSettings, RiderSettings, Settings, StoreSettings, TariffSettings,
+};
 use super::{ConfigError, KEYS};
 
 /// Proof of work on the live network (P2.12).

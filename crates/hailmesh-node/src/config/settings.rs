@@ -1,6 +1,8 @@
 //! The settings as they are written, in plain types; `convert` makes domain types of
 //! them and checks bounds.
 
+use std::fmt;
+
 use hailmesh_market::{Config as MarketConfig, Timers};
 use hailmesh_types::Tariff;
 use serde::{Deserialize, Serialize};
@@ -111,7 +113,7 @@ impl Default for ApiSettings {
 }
 
 /// What a driver offers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DriverSettings {
     /// Where the driver is at the start, `LAT,LON` in degrees.
@@ -155,6 +157,23 @@ impl Default for DriverSettings {
             tariff: TariffSettings::default(),
             vehicle: VehicleSettings::default(),
         }
+    }
+}
+
+/// Where somebody is or was is nobody's business in a log.
+impl fmt::Debug for DriverSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { at: _, seats, class, features, accept, precision, discount, tariff, vehicle } = self;
+        f.debug_struct("DriverSettings")
+            .field("seats", seats)
+            .field("class", class)
+            .field("features", features)
+            .field("accept", accept)
+            .field("precision", precision)
+            .field("discount", discount)
+            .field("tariff", tariff)
+            .field("vehicle", vehicle)
+            .finish_non_exhaustive()
     }
 }
 
@@ -217,7 +236,7 @@ impl Default for TariffSettings {
 }
 
 /// What the rider is shown once the ride is firm.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct VehicleSettings {
     /// Number plate, at most 16 bytes.
@@ -231,8 +250,14 @@ pub struct VehicleSettings {
     pub colour: String,
 }
 
+impl fmt::Debug for VehicleSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<vehicle>")
+    }
+}
+
 /// What a rider says of itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RiderSettings {
     /// Where the rider is at the start, `LAT,LON`; lets it listen before it asks.
@@ -252,6 +277,13 @@ pub struct RiderSettings {
 impl Default for RiderSettings {
     fn default() -> Self {
         Self { at: None, name: String::new(), phone: String::new(), open: true }
+    }
+}
+
+/// Place, name and telephone number stay out of logs.
+impl fmt::Debug for RiderSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RiderSettings").field("open", &self.open).finish_non_exhaustive()
     }
 }
 

@@ -40,7 +40,8 @@ pub(super) fn run(global: &Global, homes: &Homes, args: &ConfigArgs, out: Output
                     .collect();
                 out.document(&json!({ "items": items }))?;
             } else if origin {
-                let rows = entries.into_iter().map(|(key, value, from)| vec![key.to_owned(), value, from]).collect();
+                let rows =
+                    entries.into_iter().map(|(key, value, from)| vec![key.to_owned(), value, from]).collect();
                 out.table(&["KEY", "VALUE", "ORIGIN"], rows)?;
             } else {
                 let rows = entries.into_iter().map(|(key, value, _)| vec![key.to_owned(), value]).collect();

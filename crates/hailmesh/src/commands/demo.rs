@@ -55,7 +55,9 @@ pub(super) async fn run(global: &Global, args: &DemoArgs, out: Output) -> Result
 /// A line as it happens: data when it is all there is, a remark beside JSON.
 fn show(scene: &Scene, out: Output) {
     let line = match scene {
-        Scene::Open { nodes, took } => format!("{nodes} nodes are connected after {:.1} s", took.as_secs_f64()),
+        Scene::Open { nodes, took } => {
+            format!("{nodes} nodes are connected after {:.1} s", took.as_secs_f64())
+        }
         Scene::Firm { ride, rider, driver, fare, settle, asked } => format!(
             "ride {ride:>4}  rider {rider:>2} ↔ driver {driver:>2}  {:>10}  agreed in {} ms, {asked} asked",
             output::money(fare),

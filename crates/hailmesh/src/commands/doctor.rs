@@ -33,7 +33,8 @@ pub(super) async fn run(global: &Global, homes: &Homes, out: Output) -> Result<E
         let before = checks.len();
         examine(global, homes, home, &mut checks).await;
         if found.len() > 1 {
-            let name = role_of(home).map_or_else(|| home.display().to_string(), |role| role.name().to_owned());
+            let name =
+                role_of(home).map_or_else(|| home.display().to_string(), |role| role.name().to_owned());
             for check in &mut checks[before..] {
                 check.name = format!("{name}: {}", check.name);
             }
@@ -58,7 +59,9 @@ async fn examine(global: &Global, homes: &Homes, home: &Path, checks: &mut Vec<C
     checks.push(match home.join("identity.key").metadata() {
         Ok(_) => match check_private(&home.join("identity.key")) {
             Ok(()) => ok("key", "identity.key is there, readable by you only".to_owned()),
-            Err(error) => bad("key", error.to_string(), "restrict it, and make a new key if others may have read it"),
+            Err(error) => {
+                bad("key", error.to_string(), "restrict it, and make a new key if others may have read it")
+            }
         },
         Err(_) => warning("key", "no key yet".to_owned(), "the first start makes one"),
     });
@@ -68,7 +71,11 @@ async fn examine(global: &Global, homes: &Homes, home: &Path, checks: &mut Vec<C
             Some(loaded.settings)
         }
         Err(failure) => {
-            checks.push(bad("configuration", failure.message, "correct it; `hailmesh config check` reads it again"));
+            checks.push(bad(
+                "configuration",
+                failure.message,
+                "correct it; `hailmesh config check` reads it again",
+            ));
             None
         }
     };
@@ -81,7 +88,9 @@ async fn examine(global: &Global, homes: &Homes, home: &Path, checks: &mut Vec<C
             checks.push(ok("api", format!("{} answers at {}", node.role, client.file().url)));
             match client.get::<DiagnosticsJson>("/v1/diagnostics").await {
                 Ok(inside) => checks.extend(inside.checks.into_iter().filter(|check| check.name != "store")),
-                Err(failure) => checks.push(bad("diagnostics", failure.message, "look at the log of the node")),
+                Err(failure) => {
+                    checks.push(bad("diagnostics", failure.message, "look at the log of the node"))
+                }
             }
         }
         Err(failure) => checks.push(warning(
@@ -97,7 +106,9 @@ fn clock() -> CheckJson {
     match u64::try_from(ms).ok().and_then(|ms| Timestamp::from_millis(ms).ok()) {
         // Peers' clocks are compared by the node: its hints say when they differ.
         Some(_) => ok("clock", format!("{}", jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M:%S UTC"))),
-        None => bad("clock", format!("{ms} ms since 1970 is not a time of the protocol"), "set it, best with NTP"),
+        None => {
+            bad("clock", format!("{ms} ms since 1970 is not a time of the protocol"), "set it, best with NTP")
+        }
     }
 }
 
@@ -110,7 +121,11 @@ fn permissions(home: &Path) -> CheckJson {
         }
         Ok(found) => bad(
             "home",
-            format!("{} has mode {:o}: others can look into it", home.display(), found.permissions().mode() & 0o7777),
+            format!(
+                "{} has mode {:o}: others can look into it",
+                home.display(),
+                found.permissions().mode() & 0o7777
+            ),
             &format!("chmod 700 {}", home.display()),
         ),
         Err(error) => bad("home", format!("{}: {error}", home.display()), "check the path and who owns it"),
@@ -147,7 +162,9 @@ fn store(home: &Path, settings: &Settings) -> CheckJson {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             warning("store", format!("{} is not there yet", path.display()), "the first start makes it")
         }
-        Err(error) => bad("store", format!("{}: {error}", path.display()), "check who owns the file, and the disk"),
+        Err(error) => {
+            bad("store", format!("{}: {error}", path.display()), "check who owns the file, and the disk")
+        }
     }
 }
 
@@ -162,7 +179,11 @@ async fn bootstrap(settings: &Settings, checks: &mut Vec<CheckJson>) {
         } else {
             "no address, and mDNS is off"
         };
-        return checks.push(warning("bootstrap", detail.to_owned(), "--bootstrap LINE, from `hailmesh invite` elsewhere"));
+        return checks.push(warning(
+            "bootstrap",
+            detail.to_owned(),
+            "--bootstrap LINE, from `hailmesh invite` elsewhere",
+        ));
     }
     for address in addresses {
         let text = address.to_string();
@@ -170,9 +191,11 @@ async fn bootstrap(settings: &Settings, checks: &mut Vec<CheckJson>) {
             None => ok("bootstrap", format!("{text}: not TCP to a number, only the node itself can try it")),
             Some(target) => match tokio::time::timeout(DIAL, tokio::net::TcpStream::connect(target)).await {
                 Ok(Ok(_)) => ok("bootstrap", format!("{text} takes connections")),
-                Ok(Err(error)) => {
-                    bad("bootstrap", format!("{text}: {error}"), "check that the node there runs and its port is open")
-                }
+                Ok(Err(error)) => bad(
+                    "bootstrap",
+                    format!("{text}: {error}"),
+                    "check that the node there runs and its port is open",
+                ),
                 Err(_) => bad(
                     "bootstrap",
                     format!("{text}: no answer in {} s", DIAL.as_secs()),

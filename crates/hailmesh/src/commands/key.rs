@@ -35,7 +35,10 @@ pub(super) fn run(global: &Global, homes: &Homes, args: &KeyArgs, out: Output) -
                 Some(path) => {
                     write_private(path, &exported, Existing::Keep)
                         .map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?;
-                    out.remark(format!("whoever has {} is you: keep it safe, never run two homes on it", path.display()));
+                    out.remark(format!(
+                        "whoever has {} is you: keep it safe, never run two homes on it",
+                        path.display()
+                    ));
                 }
                 None => out.raw(&exported)?,
             }
@@ -59,10 +62,12 @@ fn show_all(global: &Global, homes: &Homes, out: Output) -> Result<Exit, Failure
         items.push((home.dir().display().to_string(), key.public().to_string()));
     }
     if items.is_empty() {
-        return Err(Failure::failed("no key yet").hint("`hailmesh key new --role driver` makes one; so does the first start"));
+        return Err(Failure::failed("no key yet")
+            .hint("`hailmesh key new --role driver` makes one; so does the first start"));
     }
     if out.json {
-        let items: Vec<_> = items.iter().map(|(home, key)| json!({ "home": home, "identity": key })).collect();
+        let items: Vec<_> =
+            items.iter().map(|(home, key)| json!({ "home": home, "identity": key })).collect();
         out.document(&json!({ "items": items }))?;
     } else {
         out.table(&["HOME", "IDENTITY"], items.into_iter().map(|(home, key)| vec![home, key]).collect())?;
@@ -94,7 +99,11 @@ fn print(home: &Home, key: &IdentityKey, out: Output) -> Result<(), Failure> {
         }));
     }
     out.line(key.public().to_string())?;
-    out.remark(format!("{} ({})", home.key().display(), if encrypted { "encrypted" } else { "not encrypted, mode 0600" }));
+    out.remark(format!(
+        "{} ({})",
+        home.key().display(),
+        if encrypted { "encrypted" } else { "not encrypted, mode 0600" }
+    ));
     Ok(())
 }
 

@@ -42,7 +42,9 @@ pub(super) async fn driver(
     let home = homes.of(RoleArg::Driver);
     let loaded = settings::load(global, homes, &home, flags)?;
     if loaded.settings.driver.at.is_none() {
-        return Err(Failure::usage("where is the driver? Say --at LAT,LON, for example --at 40.7580,-73.9855"));
+        return Err(Failure::usage(
+            "where is the driver? Say --at LAT,LON, for example --at 40.7580,-73.9855",
+        ));
     }
     let level_is_default = loaded.origin("log.level") == "default";
     let settings = loaded.settings;
@@ -173,7 +175,10 @@ impl Run<'_> {
         }
         let text = &self.settings.api.addr;
         let addr: SocketAddr = text.parse().map_err(|_| {
-            Failure::new(Exit::BadConfig, format!("api.addr = {text:?}: expected IP:PORT such as 127.0.0.1:0"))
+            Failure::new(
+                Exit::BadConfig,
+                format!("api.addr = {text:?}: expected IP:PORT such as 127.0.0.1:0"),
+            )
         })?;
         // Before anything is started or written.
         if addr.ip().is_loopback() {
@@ -217,7 +222,12 @@ impl Run<'_> {
     async fn banner(&self, node: &NodeHandle, server: Option<&Server>, home: &Home) {
         let Ok(status) = node.status().await else { return };
         let out = self.out;
-        out.remark(format!("hailmesh {} · {} on network {}", status.version, self.role.name(), status.network));
+        out.remark(format!(
+            "hailmesh {} · {} on network {}",
+            status.version,
+            self.role.name(),
+            status.network
+        ));
         out.remark(format!("home       {}", home.dir().display()));
         out.remark(format!("peer id    {}", status.peer_id));
         for address in &status.listen {
@@ -304,7 +314,10 @@ async fn tell(
             if out.document(&event).is_err() {
                 return;
             }
-        } else if matches!(event.kind.as_str(), "ride" | "asked" | "fare_disputed" | "boarding_refused" | "problem" | "cloned" | "evidence") {
+        } else if matches!(
+            event.kind.as_str(),
+            "ride" | "asked" | "fare_disputed" | "boarding_refused" | "problem" | "cloned" | "evidence"
+        ) {
             out.remark(events::in_words(&event));
             if let Some(next) = next(&node, &event).await {
                 out.remark(format!("         next: {next}"));

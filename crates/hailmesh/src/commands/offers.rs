@@ -57,13 +57,19 @@ fn print(offers: &OffersJson, out: Output) -> Result<(), Failure> {
     }
     if !offers.items.is_empty() {
         let rows = offers.items.iter().map(row).collect();
-        out.table(&["AUTHOR", "DISTANCE", "CLASS", "SEATS", "ANSWERS", "BASE", "PER KM", "PER MIN", "AGE"], rows)?;
+        out.table(
+            &["AUTHOR", "DISTANCE", "CLASS", "SEATS", "ANSWERS", "BASE", "PER KM", "PER MIN", "AGE"],
+            rows,
+        )?;
     }
     for line in output::explain(&offers.explain) {
         out.remark(line);
     }
     if offers.items.is_empty() {
-        out.remark(format!("next: {}", offers.hint.as_deref().unwrap_or_else(|| output::advice(&offers.explain))));
+        out.remark(format!(
+            "next: {}",
+            offers.hint.as_deref().unwrap_or_else(|| output::advice(&offers.explain))
+        ));
     }
     Ok(())
 }

@@ -22,11 +22,15 @@ pub(super) fn given(global: &Global) -> Result<Option<SecretString>, Failure> {
         path.exists().then_some(path)
     };
     let Some(path) = global.passphrase_file.clone().or_else(credential) else { return Ok(None) };
-    let text = std::fs::read_to_string(&path)
-        .map_err(|error| Failure::new(Exit::BadConfig, format!("passphrase file {}: {error}", path.display())))?;
+    let text = std::fs::read_to_string(&path).map_err(|error| {
+        Failure::new(Exit::BadConfig, format!("passphrase file {}: {error}", path.display()))
+    })?;
     let line = text.lines().next().unwrap_or_default();
     if line.is_empty() {
-        return Err(Failure::new(Exit::BadConfig, format!("passphrase file {}: its first line is empty", path.display())));
+        return Err(Failure::new(
+            Exit::BadConfig,
+            format!("passphrase file {}: its first line is empty", path.display()),
+        ));
     }
     Ok(Some(SecretString::from(line.to_owned())))
 }
@@ -52,7 +56,10 @@ fn ask(question: &str) -> Result<SecretString, Failure> {
         done.is_ok_and(|status| status.success())
     };
     if !echo(false) {
-        return Err(Failure::new(Exit::BadConfig, "this terminal cannot hide what is typed: use --passphrase-file"));
+        return Err(Failure::new(
+            Exit::BadConfig,
+            "this terminal cannot hide what is typed: use --passphrase-file",
+        ));
     }
     eprint!("{question}");
     let mut line = String::new();

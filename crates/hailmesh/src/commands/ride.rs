@@ -31,7 +31,9 @@ pub(super) async fn run(homes: &Homes, action: RideAction, out: Output) -> Resul
         RideAction::Cancel(ride) => cancel(homes, ride.id, out).await?,
         RideAction::Accept(ride) => act(homes, ride.id, "accept", &nothing, out).await?,
         RideAction::Decline(ride) => act(homes, ride.id, "decline", &nothing, out).await?,
-        RideAction::Counter { ride, fare } => act(homes, ride.id, "counter", &CounterJson { fare }, out).await?,
+        RideAction::Counter { ride, fare } => {
+            act(homes, ride.id, "counter", &CounterJson { fare }, out).await?
+        }
         RideAction::EnRoute { ride, eta } => {
             let eta_ms = u32::try_from(eta.as_millis())
                 .map_err(|_| Failure::usage("--eta: expected at most two hours"))?;
@@ -50,7 +52,8 @@ pub(super) async fn run(homes: &Homes, action: RideAction, out: Output) -> Resul
                 .map(|span| u32::try_from(span.as_millis()))
                 .transpose()
                 .map_err(|_| Failure::usage("--duration: expected at most 12 hours"))?;
-            act(homes, ride.id, "complete", &CompleteJson { dist_m: distance, ride_time_ms, extra }, out).await?;
+            act(homes, ride.id, "complete", &CompleteJson { dist_m: distance, ride_time_ms, extra }, out)
+                .await?;
         }
         RideAction::End(ride) => act(homes, ride.id, "end", &nothing, out).await?,
         RideAction::NoShow(ride) => act(homes, ride.id, "no-show", &nothing, out).await?,
@@ -80,7 +83,8 @@ async fn list(homes: &Homes, out: Output) -> Result<(), Failure> {
 }
 
 fn row(ride: &RideSummary) -> Vec<String> {
-    let created = i64::try_from(ride.created_ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    let created =
+        i64::try_from(ride.created_ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
     vec![
         ride.ride_id.clone(),
         ride.role.clone(),
@@ -134,8 +138,13 @@ async fn receipt(homes: &Homes, ride: RideId, file: Option<&Path>, out: Output) 
     let node = client::find(homes, Pick::Ride(ride), out).await?;
     let bytes = node.receipt(&ride.to_string()).await?;
     if let Some(path) = file {
-        std::fs::write(path, &bytes).map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?;
-        out.remark(format!("wrote {}: `hailmesh verify {}` checks it anywhere", path.display(), path.display()));
+        std::fs::write(path, &bytes)
+            .map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?;
+        out.remark(format!(
+            "wrote {}: `hailmesh verify {}` checks it anywhere",
+            path.display(),
+            path.display()
+        ));
     }
     if out.json {
         // What a node gives out it has checked; what is printed is checked again.
@@ -170,16 +179,30 @@ fn show(ride: &RideJson, out: Output) -> Result<(), Failure> {
     add("fare", summary.fare.as_ref().map(output::money));
     add("total", ride.total.as_ref().map(output::money));
     add("eta", ride.eta_ms.map(output::span));
-    add("boarding code", ride.boarding_code.as_ref().map(|code| format!("{code} (tell it to the driver, nobody else)")));
-    add("vehicle", ride.vehicle.as_ref().map(|v| format!("{} {} {}", v.colour, v.model, v.plate).trim().to_owned()));
-    add("rider", ride.contact.as_ref().map(|c| format!("{} {} {}", c.name, c.phone, c.note).trim().to_owned()));
+    add(
+        "boarding code",
+        ride.boarding_code.as_ref().map(|code| format!("{code} (tell it to the driver, nobody else)")),
+    );
+    add(
+        "vehicle",
+        ride.vehicle.as_ref().map(|v| format!("{} {} {}", v.colour, v.model, v.plate).trim().to_owned()),
+    );
+    add(
+        "rider",
+        ride.contact.as_ref().map(|c| format!("{} {} {}", c.name, c.phone, c.note).trim().to_owned()),
+    );
     add("pickup", ride.pickup.map(|point| format!("{},{}", point.lat, point.lon)));
     add("destination", ride.drop.map(|point| format!("{},{}", point.lat, point.lon)));
-    add("cancelling", ride.cancel_fee.as_ref().map(|fee: &Money| if fee.amount == 0 {
-        "costs nothing now".to_owned()
-    } else {
-        format!("costs {} now", output::money(fee))
-    }));
+    add(
+        "cancelling",
+        ride.cancel_fee.as_ref().map(|fee: &Money| {
+            if fee.amount == 0 {
+                "costs nothing now".to_owned()
+            } else {
+                format!("costs {} now", output::money(fee))
+            }
+        }),
+    );
     for (name, value) in lines.into_iter().filter(|(_, value)| !value.is_empty()) {
         out.line(format!("{name:<14} {value}"))?;
     }
@@ -207,12 +230,10 @@ pub(super) fn next_step(ride: &RideJson) -> Option<String> {
         ("en_route", true) => Some(format!("`hailmesh ride arrive {id}` at the pickup")),
         ("arrived", true) => Some(format!("ask for the code, then `hailmesh ride board {id} --code CODE`")),
         ("in_progress", true) => Some(format!("`hailmesh ride complete {id}` at the destination")),
-        ("firm" | "en_route" | "arrived", false) => {
-            Some(match &ride.boarding_code {
-                Some(code) => format!("tell the driver {code} when you board"),
-                None => format!("`hailmesh ride show {id}` has the code to tell the driver when you board"),
-            })
-        }
+        ("firm" | "en_route" | "arrived", false) => Some(match &ride.boarding_code {
+            Some(code) => format!("tell the driver {code} when you board"),
+            None => format!("`hailmesh ride show {id}` has the code to tell the driver when you board"),
+        }),
         ("completed", _) if ride.has_receipt => Some(format!("`hailmesh ride receipt {id} --out FILE`")),
         _ => None,
     }

@@ -19,7 +19,9 @@ pub(super) fn load(global: &Global, homes: &Homes, home: &Path, flags: Dict) -> 
 /// The flags of all commands.
 pub(super) fn of_global(global: &Global) -> Dict {
     let mut flags = Dict::new();
-    let list = |items: &[String]| Value::from(items.iter().map(|item| Value::from(item.as_str())).collect::<Vec<_>>());
+    let list = |items: &[String]| {
+        Value::from(items.iter().map(|item| Value::from(item.as_str())).collect::<Vec<_>>())
+    };
     if !global.listen.is_empty() {
         put(&mut flags, "network", "listen", list(&global.listen));
     }
@@ -71,7 +73,8 @@ pub(super) fn of_driver(mut flags: Dict, args: &DriverArgs) -> Result<Dict, Fail
         put(&mut flags, "driver", "accept", if accept == AcceptArg::Ask { "ask" } else { "auto" });
     }
     if let Some(tariff) = &args.tariff {
-        let tariff = config::tariff_overrides(tariff).map_err(|error| Failure::usage(format!("--tariff: {error}")))?;
+        let tariff =
+            config::tariff_overrides(tariff).map_err(|error| Failure::usage(format!("--tariff: {error}")))?;
         put(&mut flags, "driver", "tariff", Value::from(tariff));
     }
     Ok(flags)

@@ -18,19 +18,33 @@ pub(super) async fn run(homes: &Homes, out: Output) -> Result<Exit, Failure> {
     }
     let mut lines = vec![
         ("home", client.home().display().to_string()),
-        ("node", format!("{} on network {}, version {}, up {}", node.role, node.network, node.version, output::span(node.uptime_ms))),
+        (
+            "node",
+            format!(
+                "{} on network {}, version {}, up {}",
+                node.role,
+                node.network,
+                node.version,
+                output::span(node.uptime_ms)
+            ),
+        ),
         ("peer id", node.peer_id.clone()),
         ("signing key", node.key.clone().unwrap_or_else(|| "none yet".to_owned())),
         ("listening", node.listen.join("\n")),
         ("reachability", node.reachability.clone()),
         ("peers", format!("{} connected, {} topics joined", node.peers, state.topics)),
-        ("offers", format!(
-            "{} heard, {} drivers and {} riders live, last {}",
-            state.heard,
-            state.drivers,
-            state.riders,
-            state.last_offer_ms.map_or_else(|| "never".to_owned(), |ms| format!("{} ago", output::span(ms)))
-        )),
+        (
+            "offers",
+            format!(
+                "{} heard, {} drivers and {} riders live, last {}",
+                state.heard,
+                state.drivers,
+                state.riders,
+                state
+                    .last_offer_ms
+                    .map_or_else(|| "never".to_owned(), |ms| format!("{} ago", output::span(ms)))
+            ),
+        ),
         ("state", state.state.clone()),
         ("store", node.store.clone()),
     ];

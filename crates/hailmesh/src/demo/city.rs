@@ -60,8 +60,12 @@ impl City {
         }
         // The first batch had nobody to dial.
         for (number, node) in city.nodes().take(BATCH).enumerate() {
-            let others: Vec<Multiaddr> =
-                addresses.iter().enumerate().filter(|(other, _)| *other != number).map(|(_, a)| a.clone()).collect();
+            let others: Vec<Multiaddr> = addresses
+                .iter()
+                .enumerate()
+                .filter(|(other, _)| *other != number)
+                .map(|(_, a)| a.clone())
+                .collect();
             for address in some(&mut rng, &others) {
                 node.add_peer(address).await.map_err(Failure::failed)?;
             }
@@ -69,7 +73,9 @@ impl City {
         let seen = try_join_all(city.riders.iter().map(sees_a_driver));
         match tokio::time::timeout(SIGHT, seen).await {
             Ok(seen) => seen.map(|_| city),
-            Err(_) => Err(Failure::failed(format!("no rider has heard of a driver within {} s", SIGHT.as_secs()))),
+            Err(_) => {
+                Err(Failure::failed(format!("no rider has heard of a driver within {} s", SIGHT.as_secs())))
+            }
         }
     }
 

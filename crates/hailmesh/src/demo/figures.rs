@@ -120,7 +120,8 @@ impl Counters {
             let text = node.metrics_text();
             Self {
                 messages: sum.messages + total(&text, "hailmesh_net_gossip_messages_total", ""),
-                bytes: sum.bytes + total(&text, "hailmesh_libp2p_bandwidth_bytes_total", "direction=\"Outbound\""),
+                bytes: sum.bytes
+                    + total(&text, "hailmesh_libp2p_bandwidth_bytes_total", "direction=\"Outbound\""),
             }
         })
     }
@@ -175,7 +176,9 @@ async fn look(node: &NodeHandle, delivered: &mut Histogram<u64>) {
     let mut is_first = true;
     loop {
         looks.tick().await;
-        let Ok(answer) = node.search(SearchRequest { limit: 500, ..SearchRequest::default() }).await else { return };
+        let Ok(answer) = node.search(SearchRequest { limit: 500, ..SearchRequest::default() }).await else {
+            return;
+        };
         let now = answer.now.as_millis();
         let mut seen = BTreeSet::new();
         for item in &answer.items {

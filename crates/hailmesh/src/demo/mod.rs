@@ -145,7 +145,8 @@ pub async fn run(
     while people.join_next().await.is_some() {}
     result?;
     let wall = measured.elapsed();
-    let gossip = figures::Counters::read(&city).since(before, wall, city.nodes().count(), watch.finish().await);
+    let gossip =
+        figures::Counters::read(&city).since(before, wall, city.nodes().count(), watch.finish().await);
     let audit = Audit::of(&city).await?;
     city.stop().await;
     Ok(Report {

@@ -282,12 +282,20 @@ async fn reach(
     let is_over = |view: &RideView| {
         !matches!(
             view.state,
-            RideState::Firm | RideState::EnRoute | RideState::Arrived | RideState::InProgress | RideState::Completed
+            RideState::Firm
+                | RideState::EnRoute
+                | RideState::Arrived
+                | RideState::InProgress
+                | RideState::Completed
         )
     };
     let view = node.wait_ride(ride, |view| wanted(view) || is_over(view), STEP).await.map_err(said)?;
     let view = view.ok_or_else(|| "the ride is unknown".to_owned())?;
-    if wanted(&view) { Ok(view) } else { Err(format!("the ride is {} after {} s", view.state, STEP.as_secs())) }
+    if wanted(&view) {
+        Ok(view)
+    } else {
+        Err(format!("the ride is {} after {} s", view.state, STEP.as_secs()))
+    }
 }
 
 /// A step of some 100 m.
@@ -312,4 +320,3 @@ fn reasons(view: &RideView) -> String {
 fn said(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
-

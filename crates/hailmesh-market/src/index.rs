@@ -254,7 +254,8 @@ impl<T: Authored> SpatialIndex<T> {
         let is_within = |tenancy: &&Tenancy<T>| {
             let place = &tenancy.place;
             let centre_m = place.centre.distance_m(point);
-            centre_m <= radius_m || place.bounds(point, centre_m).lower_m <= radius_m
+            let is_clear = centre_m <= radius_m || centre_m - place.reach_m > radius_m;
+            if is_clear { centre_m <= radius_m } else { place.bounds(point, centre_m).lower_m <= radius_m }
         };
         tenancies.filter(is_within).map(|tenancy| tenancy.tenants.len()).sum()
     }

@@ -78,13 +78,13 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    pub(crate) fn keys(&self, lost: bool) -> Keys {
+    pub(crate) fn keys(&self, lost: bool, new_host: bool) -> Keys {
         Keys {
             role: self.role,
             identity: self.key.signing_key().clone(),
             transport: self.transport,
             lost,
-            new_host: false,
+            new_host,
         }
     }
 }

@@ -194,6 +194,12 @@ impl Home {
         self.0.join(MARK_FILE)
     }
 
+    /// The host that the home was last used on (P11.9).
+    #[must_use]
+    pub fn host_mark(&self) -> PathBuf {
+        self.0.join("host-mark")
+    }
+
     /// Takes the home for this process.
     ///
     /// # Errors

@@ -34,6 +34,7 @@ mod error;
 mod events;
 mod handle;
 pub mod home;
+mod host_mark;
 pub mod invite;
 mod journal;
 pub mod keys;

@@ -19,6 +19,7 @@ use crate::error::{NodeError, StartError};
 use crate::events::EventLog;
 use crate::handle::{NodeHandle, Shared};
 use crate::home::{Home, HomeLock};
+use crate::host_mark;
 use crate::journal::{Journal, spawn_writer};
 use crate::keys::IdentityKey;
 use crate::metrics::Metrics;
@@ -153,14 +154,29 @@ impl Opening<'_> {
                 "the journal was restored or copied: every shift and ride key is replaced (P11.8)"
             );
         }
+        let new_host = match home.as_ref().filter(|_| marks.is_some()) {
+            Some(home) => host_mark::is_new_host(&home.host_mark())
+                .map_err(|source| StartError::Mark { path: home.host_mark(), source })?,
+            None => false,
+        };
+        if new_host {
+            tracing::warn!(
+                "this home comes from another host: nothing is offered for two refresh periods (P11.9)"
+            );
+        }
         let records = journal.store().load().await?;
         let own_seed = random()?;
         let transport = (role != Some(Role::Driver)).then(|| peer_of(&own_seed));
         let identity = Identity { role, key, transport };
         let now = clock.now();
-        let market =
-            Marketplace::recover(market_config.clone(), identity.keys(lost), *random()?, records, now)
-                .map_err(StartError::Recover)?;
+        let market = Marketplace::recover(
+            market_config.clone(),
+            identity.keys(lost, new_host),
+            *random()?,
+            records,
+            now,
+        )
+        .map_err(StartError::Recover)?;
         let seed = market.transport_seed().map_or(own_seed, |seed| Zeroizing::new(seed.0));
         let (commits, acks) = spawn_writer(journal.clone());
         let (work, work_done) = spawn_worker();

@@ -11,7 +11,7 @@ pub enum Proof {
     /// A receipt that holds.
     Receipt(Box<ReceiptFacts>),
     /// Evidence that holds.
-    Evidence(Finding),
+    Evidence(Box<Finding>),
 }
 
 /// What does not hold.
@@ -33,7 +33,7 @@ pub fn check(bytes: &[u8], issuers: &[PublicKey]) -> Result<Proof, Refuted> {
         // The envelope is signed by a throw-away key: it shows that nobody changed it.
         let verified = envelope.verify().map_err(refuted)?;
         let finding = evidence::check(verified.body(), verified.network()).map_err(refuted)?;
-        return Ok(Proof::Evidence(finding));
+        return Ok(Proof::Evidence(Box::new(finding)));
     }
     let refuted = |error| Refuted { kind: "receipt", error };
     let facts = Receipt::decode(bytes).map_err(refuted)?.verify(issuers).map_err(refuted)?;

@@ -160,7 +160,7 @@ impl Engine {
             self.halt_for(&Error::Unavailable { what, detail: error.to_string() });
             return;
         }
-        let keys = self.identity.keys(false);
+        let keys = self.identity.keys(false, false);
         match Marketplace::recover(self.config.clone(), keys, seed, records, self.clock.now()) {
             Ok(market) => self.go_on(market).await,
             Err(error) => {

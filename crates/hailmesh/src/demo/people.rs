@@ -158,7 +158,7 @@ impl Stage {
         node.command(Command::EnRoute(ride, eta)).await.map_err(said)?;
         sleep(way).await;
         if let Some(pickup) = &view.pickup {
-            node.command(Command::Move(pickup.clone())).await.map_err(said)?;
+            node.command(Command::Move(*pickup)).await.map_err(said)?;
         }
         node.command(Command::Arrive(ride)).await.map_err(said)?;
         let code = timeout(STEP, self.kerb.hear(agreement)).await.map_err(|_| "the rider said no code")?;

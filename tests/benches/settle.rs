@@ -233,7 +233,7 @@ async fn driver(part: &str) {
     };
     tokio::select! {
         () = echo => panic!("the service has ended"),
-        () = common::told_to_end() => node.shutdown().await,
+        () = common::told_to_end() => { if std::env::var("BENCH_DEBUG").is_ok() { eprintln!("{}", node.metrics_text()); } node.shutdown().await }
     }
 }
 

@@ -20,6 +20,13 @@ use crate::sql::{Backend, Cell, Connection, Row, Value};
 use crate::sqlite::migration_failure;
 use crate::{Error, StoreUrl};
 
+/// How long a lock may still be held by a process that has ended.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+/// How often it is tried meanwhile.
+const LOCK_RETRY: Duration = Duration::from_millis(50);
+/// How long each step of the end of a connection may take.
+const FAREWELL: Duration = Duration::from_secs(1);
+
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
 
 /// A server, and the place of one identity on it.
@@ -53,6 +60,22 @@ impl Postgres {
         Ok(Self { options, what, schema: format!("hailmesh_{digits}"), lock, timeout })
     }
 
+    /// Takes the advisory lock. The server frees that of a process that has just ended a
+    /// moment later, so a restart at once must have a little patience.
+    async fn take_lock(&self, session: &mut Session) -> Result<(), Error> {
+        let deadline = tokio::time::Instant::now() + LOCK_PATIENCE.min(self.timeout);
+        loop {
+            let sql = "SELECT CAST(pg_try_advisory_lock($1) AS INT)";
+            if session.fetch(sql, &[self.lock.into()]).await? == [[Cell::Int(1)]] {
+                return Ok(());
+            }
+            if tokio::time::Instant::now() >= deadline {
+                return Err(Error::InUse { what: self.what.clone() });
+            }
+            tokio::time::sleep(LOCK_RETRY).await;
+        }
+    }
+
     /// Everything between the connection and its first use.
     async fn prepare(&self, session: &mut Session) -> Result<(), Error> {
         let timeout_ms = self.timeout.as_millis();
@@ -73,11 +96,7 @@ impl Postgres {
             )
             .await
             .ok();
-        let locked =
-            session.fetch("SELECT CAST(pg_try_advisory_lock($1) AS INT)", &[self.lock.into()]).await?;
-        if locked != [[Cell::Int(1)]] {
-            return Err(Error::InUse { what: self.what.clone() });
-        }
+        self.take_lock(session).await?;
         if session.fetch("SHOW fsync", &[]).await? == [[Cell::Text("off".to_owned())]] {
             tracing::warn!(
                 store = self.what,
@@ -172,13 +191,13 @@ impl Connection for Session {
         Ok(())
     }
 
-    async fn close(self) {
-        // A farewell to a server that is gone must not hold anybody up.
+    async fn close(mut self) {
+        // The lock goes first, for the server is in no hurry to end a session. A farewell
+        // to one that is gone must not hold anybody up.
+        let unlocked = self.connection.execute("SELECT pg_advisory_unlock_all()");
+        tokio::time::timeout(self.timeout.min(FAREWELL), unlocked).await.ok();
         let farewell = sqlx::Connection::close(self.connection);
-        if !matches!(
-            tokio::time::timeout(self.timeout.min(Duration::from_secs(2)), farewell).await,
-            Ok(Ok(()))
-        ) {
+        if !matches!(tokio::time::timeout(self.timeout.min(FAREWELL), farewell).await, Ok(Ok(()))) {
             tracing::debug!(store = self.what, "the connection was not closed in order");
         }
     }

@@ -18,7 +18,7 @@ use crate::journal::{Record, Role, SlotRef};
 use crate::output::{Event, Output, Verdict};
 
 use super::timers::Timer;
-use super::{Marketplace, PendingEvidence};
+use super::{Marketplace, PendingEvidence, TIDY_EVERY_MS};
 
 /// Certificates remembered as looked at.
 const CERTS_SEEN_MAX: usize = 4_096;
@@ -76,7 +76,10 @@ impl Marketplace {
 
     pub(super) fn on_expiry(&mut self, now: Timestamp) {
         self.book.expire(now);
-        self.admission.expire(now);
+        if now.millis_since(self.tidied) >= TIDY_EVERY_MS {
+            self.tidied = now;
+            self.admission.expire(now);
+        }
         self.timers.set_or_clear(Timer::Expiry, self.book.next_expiry());
         // With fewer offers known, the ring may have to widen.
         self.follow_ring(now);

@@ -108,6 +108,8 @@ pub struct Marketplace {
     halted: Option<Halt>,
     /// Nothing is offered before this (P11.9).
     quiet_until: Timestamp,
+    /// When tables of admission were last freed of what is over.
+    tidied: Timestamp,
     started: Timestamp,
 }
 
@@ -148,6 +150,8 @@ struct Ride {
 /// What one abuse of an exchange costs a peer (P13.11), and how many are counted.
 const ABUSE_SCORE: i32 = -20;
 const ABUSE_MAX: i32 = 100;
+/// How often tables of admission are freed of what is over, milliseconds.
+const TIDY_EVERY_MS: u64 = 60_000;
 /// Rides remembered in memory; the oldest that are over go first.
 const RIDES_MAX: usize = 1_024;
 /// Ended deals remembered in memory, for late statements and receipts.
@@ -207,6 +211,7 @@ impl Marketplace {
             evidence_count: 0,
             halted: None,
             quiet_until: now,
+            tidied: now,
             started: now,
             config,
         })

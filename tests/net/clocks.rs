@@ -7,7 +7,11 @@ use crate::city::{Person, Spec, eventually, wish};
 
 async fn hinted(person: &Person, word: &str) -> String {
     let what = format!("a hint about {word}");
-    let hint = async || person.status().await.hints.into_iter().find(|hint| hint.contains(word));
+    let hint = async || {
+        let hints = person.status().await.hints;
+        println!("{hints:?}");
+        hints.into_iter().find(|hint| hint.contains(word))
+    };
     eventually(&what, hint).await
 }
 

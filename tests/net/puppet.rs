@@ -30,7 +30,6 @@ enum Pull {
 pub(crate) struct Puppet {
     pulls: mpsc::UnboundedSender<Pull>,
     rides: watch::Receiver<Vec<RideView>>,
-    pub(crate) addr: String,
 }
 
 impl Puppet {
@@ -51,13 +50,11 @@ impl Puppet {
         let market = Marketplace::new(config, keys, seeds[2], clock.now()).unwrap();
         let seed = market.transport_seed().map_or(seeds[0], |seed| seed.0);
         let (handle, events, _task) = Service::start(net_config(&spec.settings), &seed, None).await.unwrap();
-        let peer = hailmesh_net::peer_id(&handle.local_peer());
-        let addr = format!("{}/p2p/{peer}", handle.listeners().remove(0));
         let (pulls, inbox) = mpsc::unbounded_channel();
         let (seen, rides) = watch::channel(Vec::new());
         let stage = Stage { market, clock, handle, mute: mute.into_iter().collect(), seen };
         tokio::spawn(stage.run(events, inbox));
-        Self { pulls, rides, addr }
+        Self { pulls, rides }
     }
 
     pub(crate) async fn command(&self, command: Command) -> Answer {

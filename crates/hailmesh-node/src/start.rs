@@ -84,7 +84,8 @@ impl Node {
         config: NodeConfig,
         clock: Clock,
     ) -> Result<(NodeHandle, JoinHandle<Result<(), NodeError>>), StartError> {
-        start(config, clock).await.map(|(handle, task, _)| (handle, task))
+        // On the heap: a start is large, and callers' threads may have little stack.
+        Box::pin(start(config, clock)).await.map(|(handle, task, _)| (handle, task))
     }
 }
 

@@ -28,6 +28,7 @@ pub mod homes;
 pub mod output;
 pub mod proof;
 pub mod route;
+pub mod signals;
 pub mod telemetry;
 
 use std::process::ExitCode;

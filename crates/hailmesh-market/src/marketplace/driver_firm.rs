@@ -118,6 +118,7 @@ impl Marketplace {
             && self.deals.get(&slot).is_some_and(|deal| deal.counterparty() == *release.signer())
         {
             self.follow_peer(now, slot, turn.peer);
+            self.outbox.done_where(&slot, |kind| kind == Kind::Void);
             let record = self.note_theirs(now, slot, &release);
             let contradiction = self.witness.observe_release(now, &release);
             self.accuse(now, contradiction);
@@ -151,6 +152,7 @@ impl Marketplace {
         let record = match slot {
             Some(slot) if ours => {
                 self.follow_peer(now, slot, turn.peer);
+                self.outbox.done_where(&slot, |kind| kind == Kind::Void);
                 self.note_theirs(now, slot, &cosign)
             }
             _ => None,
@@ -212,7 +214,10 @@ impl Marketplace {
         if !records.is_empty() {
             self.persist(records);
         }
-        self.drive_sends(now, turn, key, &step.sends);
+        // P5.5: an answer that changes nothing is not answered.
+        if !(turn.is_answer() && step.writes.is_empty()) {
+            self.drive_sends(now, turn, key, &step.sends);
+        }
     }
 
     /// Says what a transition asks for, from what is stored.

@@ -112,7 +112,7 @@ impl Marketplace {
     }
 
     /// Marks a deal as ended, in memory and for the user.
-    fn close_deal(
+    pub(super) fn close_deal(
         &mut self,
         now: Timestamp,
         slot: SlotRef,
@@ -175,7 +175,11 @@ impl Marketplace {
         if !records.is_empty() {
             self.persist(records);
         }
-        self.ride_sends(now, turn, slot, &step.sends);
+        // P5.5: without a change, the stored end would be answered by the other side's
+        // stored end, and that by ours, for ever.
+        if !(turn.is_answer() && step.writes.is_empty()) {
+            self.ride_sends(now, turn, slot, &step.sends);
+        }
         if let Some((slot, outcome)) = ended {
             self.after_rider_end(now, slot, outcome, was_firm);
         }

@@ -71,6 +71,11 @@ impl Turn {
         self.exchange.is_some() && self.reply.is_none()
     }
 
+    /// Whether what is worked on came as an answer, which is never answered (P5.5).
+    pub(super) const fn is_answer(&self) -> bool {
+        self.about.is_some()
+    }
+
     /// An exchange that was put off is taken up again.
     pub(super) fn resumed(peer: PeerKey, exchange: ExchangeId) -> Self {
         Self { peer: Some(peer), exchange: Some(exchange), ..Self::own() }

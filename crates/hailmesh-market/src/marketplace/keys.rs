@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
 use hailmesh_types::{Cell, Duration, PublicKey, Resolution, Timestamp};
-use hailmesh_wire::{Extensions, Replacement, Replaces, ShiftCert, Verified};
+use hailmesh_wire::{Extensions, Outcome, Replacement, Replaces, RideState, ShiftCert, Verified};
 
-use crate::journal::{KeyRecord, Record, Role, SecretSeed};
+use crate::journal::{KeyRecord, Record, Role, SecretSeed, SlotRef};
 use crate::output::{Event, Output, WorkOrder};
 
 use super::driver::DriverSide;
@@ -59,6 +59,9 @@ impl Marketplace {
             Some(Role::Rider) => {
                 if self.rider.is_none() {
                     self.rider = Some(Box::new(RiderSide::new()));
+                }
+                if lost {
+                    self.replace_ride_keys(now);
                 }
                 self.prepare_ride_key(now);
             }
@@ -117,15 +120,51 @@ impl Marketplace {
         driver.online = old.online;
         driver.position = old.position;
         driver.retired = old.retired;
-        driver.retired.insert(old.key, old.lane);
         self.book.unpin(&old.key);
         let key = driver.key;
-        self.persist(vec![Record::Key(key_record(&driver, now)), Record::KeyErased { key: old.key }]);
+        let mut records = if lost { self.give_up_live(now) } else { Vec::new() };
+        // As the deals tell it now: nothing under the old key is live any more.
+        driver.retired.insert(old.key, self.lane_of_deals(&old.key));
+        records.push(Record::Key(key_record(&driver, now)));
+        records.push(Record::KeyErased { key: old.key });
+        self.persist(records);
         self.driver = Some(Box::new(driver));
         self.transport = key.to_peer_key();
         self.notify(Event::KeyReplaced { key });
         self.arm_rotation(now);
         self.offer_changed(now);
+    }
+
+    /// Ends what is live under keys that must sign nothing any more (P16.3): nobody is
+    /// told by signature, because the key may have said something else elsewhere.
+    fn give_up_live(&mut self, now: Timestamp) -> Vec<Record> {
+        let live = self.deals.values().filter(|deal| deal.ended.is_none());
+        let live: Vec<(SlotRef, Role)> = live.map(|deal| (deal.slot(), deal.role())).collect();
+        let mut records = Vec::new();
+        for (slot, role) in live {
+            let outcome = match role {
+                Role::Driver => Outcome::DriverCancelled,
+                Role::Rider => Outcome::RiderCancelled,
+            };
+            self.outbox.done_where(&slot, |_| true);
+            records.push(self.close_deal(now, slot, outcome, None));
+        }
+        records
+    }
+
+    /// P11.8 for riders: ride keys of a journal that was restored or copied sign nothing.
+    fn replace_ride_keys(&mut self, now: Timestamp) {
+        let mut records = self.give_up_live(now);
+        let Some(rider) = self.rider.as_mut() else { return };
+        let chains = std::mem::take(&mut rider.chains);
+        records.extend(chains.into_keys().map(|key| Record::KeyErased { key }));
+        self.persist(records);
+        let open = self.rides.iter().filter(|(_, ride)| !super::is_over(ride.state));
+        let open: Vec<_> = open.map(|(id, _)| *id).collect();
+        for ride in open {
+            let why = Some("the journal was restored or copied: its keys sign nothing any more");
+            self.set_ride(now, ride, RideState::Cancelled, why);
+        }
     }
 
     /// The shift key nears its end: planned replacement happens only in FREE (P16.3).
@@ -140,10 +179,11 @@ impl Marketplace {
     }
 
     /// P11.9: the own key is in use elsewhere. It signs nothing any more; a driver goes
-    /// on under a new one, which admits what was live under the old.
+    /// on under a new one, which admits what was live under the old. A ride key is used
+    /// for one ride only: the node stops and its user looks into it.
     pub(super) fn on_cloned(&mut self, now: Timestamp, key: PublicKey) {
         self.notify(Event::Cloned { key });
-        if self.driver.as_ref().is_some_and(|driver| driver.key == key && driver.is_free()) {
+        if self.driver.as_ref().is_some_and(|driver| driver.key == key) {
             self.replace_key(now, true);
         } else {
             self.halted = Some(Halt::Cloned);

@@ -230,7 +230,7 @@ impl Marketplace {
     }
 
     /// The lane of a driver key as its deals tell it.
-    fn lane_of_deals(&self, key: &PublicKey) -> DriverLane {
+    pub(super) fn lane_of_deals(&self, key: &PublicKey) -> DriverLane {
         let mut lane = DriverLane::default();
         for deal in self.deals.values().filter(|deal| deal.slot().key == *key) {
             let number = deal.slot().slot;

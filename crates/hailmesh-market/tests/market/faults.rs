@@ -333,6 +333,29 @@ fn an_old_backup_replaces_its_key_before_it_signs() {
     world.command(driver, Command::GoOnline(profile())).unwrap();
     let again = world.request(rider, NEAR, THERE);
     assert!(world.run_until(60_000, |world| world.state(rider, again) == Some(RideState::Firm)));
+    check_promises(&world);
+}
+
+#[test]
+fn an_old_backup_of_a_rider_signs_nothing_with_its_old_keys() {
+    let mut world = World::new(41);
+    let (driver, rider, ride) = firm_pair(&mut world);
+    let old = world.hosts[rider].journal.clone();
+    finish(&mut world, driver, rider, ride);
+    world.crash(rider);
+    world.hosts[rider].journal = old;
+    let sent = world.sent.len();
+    world.start_with(rider, true).unwrap();
+    assert_eq!(world.state(rider, ride), Some(RideState::Cancelled));
+    world.run(60_000);
+    let spoke = world.sent[sent..].iter().any(|(from, _, frame)| {
+        let content = Frame::decode(frame).unwrap().content;
+        *from == rider && matches!(content, FrameContent::Statement(_))
+    });
+    assert!(!spoke, "a key that may have signed something else was used");
+    let again = world.request(rider, NEAR, THERE);
+    assert!(world.run_until(60_000, |world| world.state(rider, again) == Some(RideState::Firm)));
+    check_promises(&world);
 }
 
 #[test]

@@ -171,6 +171,13 @@ fn either_side_cancels() {
             (RideState::Cancelled, RideState::Cancelled)
         };
         assert_eq!(states, expected);
+        // P5.5: an answer is never answered. An end that went as one is said once more by
+        // itself, in case the answer was lost.
+        world.run(40_000);
+        let transcript = world.transcript();
+        let said = |what: &str| transcript.lines().filter(|line| line.ends_with(what)).count();
+        let expected = if by_driver { (2, 2) } else { (1, 1) };
+        assert_eq!((said(": RELEASE"), said(": VOID")), expected, "{transcript}");
         // Both are free again, and the next ride says in its chain how this one ended.
         world.run(15_000);
         let ride = world.request(rider, NEAR, THERE);

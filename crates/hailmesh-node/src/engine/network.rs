@@ -20,6 +20,9 @@ use super::Engine;
 use crate::events::NodeEvent;
 use crate::translate;
 
+/// What nodes of this version say before the name of their network.
+const OTHER_NETWORK: &str = "/hailmesh/1/";
+
 /// What of the network outlives one service.
 pub(crate) struct Link {
     config: net::Config,
@@ -220,7 +223,9 @@ impl Engine {
             Event::DialFailed { addr, reason, .. } => self.on_dial_failed(addr, reason),
             Event::WrongNetwork { theirs, .. } => {
                 tracing::debug!(theirs, "a peer of another network");
-                self.seen.other_network(theirs);
+                // Of our own kind: its network has a name that the user knows.
+                let name = theirs.strip_prefix(OTHER_NETWORK).unwrap_or(&theirs);
+                self.seen.other_network(name.to_owned());
             }
             Event::Published { outcome, .. } => self.metrics.published(outcome.as_str()),
             Event::SlowPeer { dropped, .. } => tracing::debug!(dropped, "a peer is slow"),

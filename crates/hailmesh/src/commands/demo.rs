@@ -6,6 +6,7 @@ use crate::cli::{DemoArgs, Global};
 use crate::demo::{self, DemoConfig, Report, Scene};
 use crate::exit::{Exit, Failure};
 use crate::output::{self, Output};
+use crate::signals::Signals;
 use crate::telemetry;
 
 pub(super) async fn run(global: &Global, args: &DemoArgs, out: Output) -> Result<Exit, Failure> {
@@ -21,13 +22,12 @@ pub(super) async fn run(global: &Global, args: &DemoArgs, out: Output) -> Result
         DemoConfig { drivers: args.drivers, riders: args.riders, rides: args.rides, seed: args.seed };
     let stop = CancellationToken::new();
     let cancel = stop.clone();
+    let mut signals = Signals::new()?;
     tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            cancel.cancel();
-            if tokio::signal::ctrl_c().await.is_ok() {
-                std::process::exit(Exit::Interrupted as i32);
-            }
-        }
+        signals.next().await;
+        cancel.cancel();
+        signals.next().await;
+        std::process::exit(Exit::Interrupted as i32);
     });
     out.remark(format!(
         "a city of {} drivers and {} riders: real nodes on loopback, minutes of driving take seconds",

@@ -13,7 +13,6 @@ use hailmesh_node::keys::IdentityKey;
 use hailmesh_node::{EventItem, Node, NodeConfig, NodeHandle, StartError};
 use hailmesh_types::Private;
 use prometheus_client::registry::Registry;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{events, passphrase, settings};
 use crate::cli::{DriverArgs, Global, RiderArgs, RoleArg};
@@ -22,6 +21,7 @@ use crate::exit::{Exit, Failure};
 use crate::homes::Homes;
 use crate::output::Output;
 use crate::route::Route;
+use crate::signals::Signals;
 use crate::telemetry;
 
 /// How often a drive along a track tells where it is.
@@ -351,26 +351,6 @@ async fn drive(node: NodeHandle, route: Route) {
         if gone >= route.duration_ms() {
             tracing::info!("the end of the track is reached");
             return;
-        }
-    }
-}
-
-/// SIGINT and SIGTERM.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self, Failure> {
-        let listen = |kind| signal(kind).map_err(|error| Failure::failed(format!("signals: {error}")));
-        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
         }
     }
 }

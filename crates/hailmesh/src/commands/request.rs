@@ -13,6 +13,7 @@ use crate::client::{self, Client, Pick};
 use crate::exit::{Exit, Failure};
 use crate::homes::Homes;
 use crate::output::{self, Output};
+use crate::signals::Signals;
 
 /// What the node gets on top of the patience of its user, so that the search ends by
 /// itself and says why.
@@ -38,12 +39,15 @@ pub(super) async fn run(homes: &Homes, args: &RequestArgs, out: Output) -> Resul
         phone: String::new(),
         note: args.note.clone(),
     };
+    // Listened to from before the search begins: whoever stops this process must not leave
+    // a search behind.
+    let mut stop = Signals::new()?;
     // The first answer gives the id, so that an interrupted search can be called off.
     let begun: RideJson = node.post_once("/v1/rides", &body, &key, Duration::ZERO).await?;
     let ride = begun.summary.ride_id;
     let settled = tokio::select! {
         settled = node.post_once::<RideJson>("/v1/rides", &body, &key, (args.wait + MARGIN).min(Duration::from_secs(120))) => settled?,
-        _ = tokio::signal::ctrl_c() => {
+        () = stop.next() => {
             call_off(&node, &ride).await?;
             out.remark("called off");
             return Ok(Exit::Interrupted);

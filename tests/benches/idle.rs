@@ -93,7 +93,8 @@ async fn measure() {
 
 /// Resident memory of a process now, and its highest so far.
 fn memory_mib(process: u32) -> (f64, f64) {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("Linux, and the node runs");
+    let status =
+        std::fs::read_to_string(format!("/proc/{process}/status")).expect("Linux, and the node runs");
     let read = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("Linux says it");
         let kib: f64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
@@ -167,7 +168,8 @@ fn offer(number: u32, topic: &Topic) -> Vec<u8> {
         ext: Extensions::NONE,
     };
     let cert = Verified::sign(&identity, network, cert);
-    let addr: Multiaddr = format!("/ip4/203.0.113.{}/udp/4001/quic-v1", number % 256).parse().expect("an address");
+    let addr: Multiaddr =
+        format!("/ip4/203.0.113.{}/udp/4001/quic-v1", number % 256).parse().expect("an address");
     let body = DriverOffer {
         seq: 1,
         issued: now,

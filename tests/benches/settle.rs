@@ -72,9 +72,8 @@ fn main() {
     }
     machine();
     let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    let is_wanted = |scenario: &&Scenario| {
-        wanted.iter().all(|word| word == scenario.transport || word == scenario.store)
-    };
+    let is_wanted =
+        |scenario: &&Scenario| wanted.iter().all(|word| word == scenario.transport || word == scenario.store);
     let mut memory = Vec::new();
     for scenario in SCENARIOS.iter().filter(is_wanted) {
         let figures = runtime.block_on(rider(scenario));
@@ -115,7 +114,9 @@ impl Figures {
         if *store == "sqlite" {
             self.fsync.print("4 KiB appended and fsync");
         }
-        println!("frames without filler, bytes: REQUEST {request}, ACCEPT {accept}, CONFIRM {confirm}, ACK {ack}");
+        println!(
+            "frames without filler, bytes: REQUEST {request}, ACCEPT {accept}, CONFIRM {confirm}, ACK {ack}"
+        );
         println!("rides that took more than one REQUEST: {}", self.again);
     }
 

@@ -29,8 +29,7 @@ fn golden_vectors_mean_the_same_to_others() {
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("independent/verify.py");
     let output = Command::new(&python).arg(&script).output().expect("a program that has just run");
-    let (text, errors) =
-        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     println!("{text}");
     assert!(output.status.success(), "{python} {}: {}\n{text}{errors}", script.display(), output.status);
     let last = text.lines().last().unwrap_or_default();

@@ -8,7 +8,9 @@ use hailmesh_net::{Command as Net, Event, Service};
 use hailmesh_node::clock::Clock;
 use hailmesh_node::config::Settings;
 use hailmesh_node::market::Command;
-use hailmesh_node::wire::{AcceptMode, DriverOffer, DriverTerms, Extensions, NetworkId, RideState, Topic, Verified};
+use hailmesh_node::wire::{
+    AcceptMode, DriverOffer, DriverTerms, Extensions, NetworkId, RideState, Topic, Verified,
+};
 use hailmesh_types::{Cell, Class, Features, GeoPoint, NetworkName, Resolution, Seats, Tariff, Timestamp};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -97,8 +99,7 @@ async fn a_thousand_offers_of_a_thousand_keys_are_all_booked_and_found() {
     for _ in 0..PEERS {
         let settings = Spec::relay().knows(&rider).await.settings;
         let seed = rng.random();
-        let (handle, mut events, _task) =
-            Service::start(net_config(&settings), &seed, None).await.unwrap();
+        let (handle, mut events, _task) = Service::start(net_config(&settings), &seed, None).await.unwrap();
         let mut heard = BTreeSet::new();
         let listening = async {
             while !topics.is_subset(&heard) {

@@ -11,7 +11,9 @@ use hailmesh_node::home::Home;
 use hailmesh_node::keys::IdentityKey;
 use hailmesh_node::market::{Answer, Command, Completion, Event, RideId, RideView, Role, Wish};
 use hailmesh_node::wire::{Receipt, ReceiptFacts, RideState};
-use hailmesh_node::{EventItem, Node, NodeConfig, NodeError, NodeEvent, NodeHandle, NodeStatus, SearchRequest};
+use hailmesh_node::{
+    EventItem, Node, NodeConfig, NodeError, NodeEvent, NodeHandle, NodeStatus, SearchRequest,
+};
 use hailmesh_types::{AgreementId, Class, Features, GeoPoint, Private, Seats, Text};
 use prometheus_client::registry::Registry;
 use tokio::task::JoinHandle;
@@ -265,7 +267,9 @@ impl Person {
         let history: Vec<String> = view
             .history
             .iter()
-            .map(|step| format!("{} {} {}", step.at.as_millis(), step.state, step.reason.as_deref().unwrap_or("")))
+            .map(|step| {
+                format!("{} {} {}", step.at.as_millis(), step.state, step.reason.as_deref().unwrap_or(""))
+            })
             .collect();
         let peers = self.node.peers().await.len();
         format!("{history:#?}, no match: {:?}, {peers} peers", view.no_match)
@@ -326,10 +330,12 @@ impl Ride {
         let here = rider.until(self.at_rider, &[RideState::Completed]).await;
         let there = driver.until(self.at_driver, &[RideState::Completed]).await;
         assert_eq!((here.agreement, here.fare, here.total), (there.agreement, there.fare, there.total));
-        let (here, there) =
-            (rider.receipt(self.at_rider).await, driver.receipt(self.at_driver).await);
+        let (here, there) = (rider.receipt(self.at_rider).await, driver.receipt(self.at_driver).await);
         let facts = here.verify(&[]).unwrap();
-        assert!(facts.agreed && facts.firm && facts.boarded && facts.completed && facts.cosigned, "{facts:?}");
+        assert!(
+            facts.agreed && facts.firm && facts.boarded && facts.completed && facts.cosigned,
+            "{facts:?}"
+        );
         let theirs = there.verify(&[]).unwrap();
         assert_eq!(
             (facts.agreement, facts.driver, facts.rider, facts.fare, facts.total, facts.ended),

@@ -105,7 +105,8 @@ impl Raw {
         let asked = self.swarm.behaviour_mut().send_request(&self.peer, bytes);
         self.until(|event| match event {
             SwarmEvent::Behaviour(Event::Message {
-                message: Message::Response { request_id, response }, ..
+                message: Message::Response { request_id, response },
+                ..
             }) if request_id == asked => Some(Some(response)),
             SwarmEvent::Behaviour(Event::OutboundFailure { request_id, .. }) if request_id == asked => {
                 Some(None)

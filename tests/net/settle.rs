@@ -77,11 +77,12 @@ async fn a_rider_who_is_first_is_found_by_a_driver_who_comes_later() {
     let relay = Spec::relay().start().await;
     let rider = Spec::rider().knows(&relay).await.start().await;
     let ride = rider.request().await;
-    rider.event("the wish is made known", 0, |event| match event {
-        hailmesh_node::NodeEvent::Market(hailmesh_node::market::Event::OfferPublished { .. }) => Some(()),
-        _ => None,
-    })
-    .await;
+    rider
+        .event("the wish is made known", 0, |event| match event {
+            hailmesh_node::NodeEvent::Market(hailmesh_node::market::Event::OfferPublished { .. }) => Some(()),
+            _ => None,
+        })
+        .await;
     assert_eq!(rider.node.ride(ride).await.unwrap().unwrap().state, RideState::Requested);
     let driver = Spec::driver().knows(&relay).await.start().await;
     let ride = Ride::agreed(&driver, &rider, ride).await;

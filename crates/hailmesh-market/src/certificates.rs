@@ -5,8 +5,8 @@
 //! key itself. A SHIFT_CERT without a credential names an identity and no more.
 //!
 //! Checking is in two parts, because admission has cheap checks to make in between:
-//! [`Certificates::resolve`] looks only at bytes and tables and changes nothing,
-//! [`Chain::verify`] pays for signatures, and only then [`Certificates::keep`] remembers.
+//! `Certificates::resolve` looks only at bytes and tables and changes nothing,
+//! `Chain::verify` pays for signatures, and only then `Certificates::keep` remembers.
 
 use std::collections::BTreeMap;
 

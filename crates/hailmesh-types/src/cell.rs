@@ -369,7 +369,10 @@ mod tests {
         let cell = Cell::at(place, Resolution::TOPIC);
         assert_eq!(cell.disk(1).len(), 7);
         assert_eq!(cell.disk(2).len(), 19);
-        assert_eq!(Cell::at(place, Resolution::DRIVER).parent(Resolution::TOPIC).resolution(), Resolution::TOPIC);
+        assert_eq!(
+            Cell::at(place, Resolution::DRIVER).parent(Resolution::TOPIC).resolution(),
+            Resolution::TOPIC
+        );
     }
 
     #[test]

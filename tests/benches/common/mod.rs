@@ -89,7 +89,11 @@ impl Times {
     pub(crate) fn ms(&self, share: f64) -> f64 {
         let mut sorted = self.0.clone();
         sorted.sort_unstable();
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small positive number")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a small positive number"
+        )]
         let rank = (sorted.len() as f64 * share).ceil() as usize;
         sorted[rank.clamp(1, sorted.len()) - 1].as_secs_f64() * 1_000.0
     }

@@ -1,6 +1,6 @@
 //! Whom to ask, and why the others were passed over.
 //!
-//! [`candidates`] answers a search from the book. The policies here are pure functions
+//! `candidates` answers a search from the book. The policies here are pure functions
 //! over a local view of waiting riders and free drivers. Every node in a neighbourhood
 //! hears nearly the same offers of both sides, so every node computes nearly the same
 //! pairs and contacts *the partner that they give it*, not the nearest one, whom

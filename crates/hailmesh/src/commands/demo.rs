@@ -18,8 +18,13 @@ pub(super) async fn run(global: &Global, args: &DemoArgs, out: Output) -> Result
     };
     let json = global.log_format.is_some_and(|format| format == telemetry::LogFormat::Json);
     telemetry::start(level, json)?;
-    let config =
-        DemoConfig { drivers: args.drivers, riders: args.riders, rides: args.rides, seed: args.seed };
+    let config = DemoConfig {
+        drivers: args.drivers,
+        riders: args.riders,
+        rides: args.rides,
+        seed: args.seed,
+        home: global.home.as_ref().map(|home| home.join("demo")),
+    };
     let stop = CancellationToken::new();
     let cancel = stop.clone();
     let mut signals = Signals::new()?;
@@ -36,7 +41,7 @@ pub(super) async fn run(global: &Global, args: &DemoArgs, out: Output) -> Result
     if config.rides.is_none() {
         out.remark("press Ctrl-C to end it");
     }
-    let report = demo::run(config, stop.clone(), |scene| show(&scene, out)).await?;
+    let report = demo::run(config.clone(), stop.clone(), |scene| show(&scene, out)).await?;
     if out.json {
         out.document(&report)?;
     } else {
@@ -49,7 +54,8 @@ pub(super) async fn run(global: &Global, args: &DemoArgs, out: Output) -> Result
         )));
     }
     // Whoever ends an endless demo has seen what they wanted.
-    Ok(Exit::Ok)
+    let is_short = config.rides.is_some_and(|rides| report.rides_completed < rides);
+    Ok(if is_short { Exit::Interrupted } else { Exit::Ok })
 }
 
 /// A line as it happens: data when it is all there is, a remark beside JSON.

@@ -1,11 +1,14 @@
 //! The nodes of the demo.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use futures::future::try_join_all;
 use hailmesh_market::Role;
 use hailmesh_node::config::Settings;
+use hailmesh_node::home::Home;
+use hailmesh_node::keys::IdentityKey;
 use hailmesh_node::{Multiaddr, Node, NodeConfig, NodeHandle, SearchRequest};
 use hailmesh_types::GeoPoint;
 use rand::{RngExt as _, SeedableRng as _};
@@ -41,15 +44,18 @@ pub(super) fn place(rng: &mut ChaCha8Rng) -> GeoPoint {
 
 impl City {
     /// Starts all nodes, connects them, and waits until every rider sees a driver.
-    pub(super) async fn start(config: DemoConfig) -> Result<Self, Failure> {
+    pub(super) async fn start(config: &DemoConfig) -> Result<Self, Failure> {
         let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
         let (drivers, riders) = (usize::from(config.drivers), usize::from(config.riders));
         let mut city = Self { drivers: Vec::with_capacity(drivers), riders: Vec::with_capacity(riders) };
         let mut addresses: Vec<Multiaddr> = Vec::new();
-        let mut roles = vec![Role::Driver; drivers];
-        roles.extend(vec![Role::Rider; riders]);
+        let mut roles: Vec<(Role, usize)> = (0..drivers).map(|number| (Role::Driver, number)).collect();
+        roles.extend((0..riders).map(|number| (Role::Rider, number)));
         for batch in roles.chunks(BATCH) {
-            let starts = batch.iter().map(|role| start(*role, place(&mut rng), some(&mut rng, &addresses)));
+            let starts = batch.iter().map(|(role, number)| {
+                let home = config.home.as_ref().map(|dir| dir.join(format!("{}-{number:03}", role.name())));
+                start(*role, home, place(&mut rng), some(&mut rng, &addresses))
+            });
             for (role, node, address) in try_join_all(starts.collect::<Vec<_>>()).await? {
                 addresses.push(address);
                 match role {
@@ -101,6 +107,7 @@ fn some(rng: &mut ChaCha8Rng, addresses: &[Multiaddr]) -> Vec<Multiaddr> {
 
 async fn start(
     role: Role,
+    home: Option<PathBuf>,
     at: GeoPoint,
     bootstrap: Vec<Multiaddr>,
 ) -> Result<(Role, NodeHandle, Multiaddr), Failure> {
@@ -109,13 +116,20 @@ async fn start(
     settings.network.listen = vec!["/ip4/127.0.0.1/tcp/0".to_owned()];
     settings.network.bootstrap = bootstrap.iter().map(ToString::to_string).collect();
     settings.network.mdns = false;
-    settings.store.url = Some("memory".to_owned());
+    if home.is_none() {
+        settings.store.url = Some("memory".to_owned());
+    }
     let here = Some(format!("{},{}", at.lat(), at.lon()));
     match role {
         Role::Driver => settings.driver.at = here,
         Role::Rider => settings.rider.at = here,
     }
-    let config = NodeConfig::ephemeral(Some(role), settings).map_err(Failure::failed)?;
+    let mut config = NodeConfig::ephemeral(Some(role), settings).map_err(Failure::failed)?;
+    if let Some(dir) = home {
+        let home = Home::open(dir).map_err(Failure::failed)?;
+        config.identity = IdentityKey::load_or_create(&home, None).map_err(Failure::failed)?;
+        config.home = Some(home);
+    }
     let (node, _task) = Node::start(config).await.map_err(Failure::failed)?;
     let status = node.status().await.map_err(Failure::failed)?;
     let address = status.listen.first().ok_or_else(|| Failure::failed("a node listens nowhere"))?;

@@ -5,17 +5,18 @@
 //! pickup, rider and driver "meet" and the rider says the boarding code, the ride ends.
 //! What nodes do is not simulated at all.
 //!
-//! * [`city`]: starts the nodes and connects each with a few others;
-//! * [`people`]: what drivers and riders do;
-//! * [`audit`]: collects every receipt of both sides and looks for double bookings without
+//! * `city`: starts the nodes and connects each with a few others;
+//! * `people`: what drivers and riders do;
+//! * `audit`: collects every receipt of both sides and looks for double bookings without
 //!   trusting any node;
-//! * [`figures`]: percentiles, and what gossip cost.
+//! * `figures`: percentiles, and what gossip cost.
 
 mod audit;
 mod city;
 mod figures;
 mod people;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,7 +37,7 @@ use crate::exit::Failure;
 const STANDSTILL: Duration = Duration::from_secs(60);
 
 /// How big the city is and for how long it lives.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct DemoConfig {
     /// Driver nodes.
     pub drivers: u16,
@@ -46,6 +47,9 @@ pub struct DemoConfig {
     pub rides: Option<u32>,
     /// Where people are and where they want to go.
     pub seed: u64,
+    /// Keeps the keys and journals of the nodes below this folder; without it nothing is on
+    /// disk.
+    pub home: Option<PathBuf>,
 }
 
 /// Something to tell the one who watches.
@@ -100,7 +104,7 @@ pub async fn run(
 ) -> Result<Report, Failure> {
     let begun = Instant::now();
     let city = tokio::select! {
-        city = City::start(config) => Arc::new(city?),
+        city = City::start(&config) => Arc::new(city?),
         () = stop.cancelled() => return Err(Failure::new(crate::exit::Exit::Interrupted, "")),
     };
     tell(Scene::Open { nodes: city.nodes().count(), took: begun.elapsed() });
@@ -110,7 +114,7 @@ pub async fn run(
 
     let closing = stop.child_token();
     let (scenes, mut heard) = mpsc::unbounded_channel();
-    let stage = Arc::new(Stage::new(Arc::clone(&city), config, scenes, closing.clone()));
+    let stage = Arc::new(Stage::new(Arc::clone(&city), &config, scenes, closing.clone()));
     let mut people = stage.open();
     let mut settling = Settling::new();
     let (mut settled, mut completed) = (0, 0);

@@ -76,7 +76,7 @@ pub(super) struct Stage {
 impl Stage {
     pub(super) fn new(
         city: Arc<City>,
-        config: DemoConfig,
+        config: &DemoConfig,
         scenes: mpsc::UnboundedSender<Scene>,
         closing: CancellationToken,
     ) -> Self {

@@ -11,15 +11,15 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 /// How long anything may take.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A place and a trip, as the issue of this project has them.
-pub const AT: &str = "40.7580,-73.9855";
-pub const FROM: &str = "40.7590,-73.9845";
-pub const TO: &str = "40.7061,-74.0087";
+pub(crate) const AT: &str = "40.7580,-73.9855";
+pub(crate) const FROM: &str = "40.7590,-73.9845";
+pub(crate) const TO: &str = "40.7061,-74.0087";
 
 /// The program under test: it lies beside the tests.
-pub fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     let test = std::env::current_exe().expect("a test knows itself");
     let folder = test.parent().and_then(Path::parent).expect("target/PROFILE/deps/TEST");
     let program = folder.join(format!("hailmesh{}", std::env::consts::EXE_SUFFIX));
@@ -28,28 +28,28 @@ pub fn program() -> PathBuf {
 }
 
 /// A user on a machine of their own: homes, and a network that only this test is in.
-pub struct Place {
+pub(crate) struct Place {
     folder: tempfile::TempDir,
     network: String,
 }
 
 impl Place {
-    pub fn new(network: &str) -> Self {
+    pub(crate) fn new(network: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("hailmesh-cli-").tempdir().expect("a temporary folder");
         Self { folder, network: network.to_owned() }
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// The default home of a role for this user.
-    pub fn home(&self, role: &str) -> PathBuf {
+    pub(crate) fn home(&self, role: &str) -> PathBuf {
         self.folder.path().join("data/hailmesh").join(role)
     }
 
     /// The program with an environment that holds nothing but this user.
-    pub fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(program());
         command.env_clear();
         for name in ["PATH", "SystemRoot", "TMPDIR"] {
@@ -64,12 +64,12 @@ impl Place {
     }
 
     /// Runs the program to its end.
-    pub fn run(&self, args: &[&str]) -> Output {
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
         finish(self.command(args))
     }
 
     /// Runs the program, which must end with `code`; its stdout as JSON (null when empty).
-    pub fn json(&self, code: i32, args: &[&str]) -> Value {
+    pub(crate) fn json(&self, code: i32, args: &[&str]) -> Value {
         let mut all = args.to_vec();
         all.push("--json");
         let output = self.run(&all);
@@ -82,7 +82,7 @@ impl Place {
     }
 
     /// Runs the program, which must end with `code`; its stderr.
-    pub fn refused(&self, code: i32, args: &[&str]) -> String {
+    pub(crate) fn refused(&self, code: i32, args: &[&str]) -> String {
         let output = self.run(args);
         let (out, err) = texts(&output);
         assert_eq!(output.status.code(), Some(code), "{args:?}\nstdout: {out}\nstderr: {err}");
@@ -90,7 +90,7 @@ impl Place {
     }
 
     /// Runs the program, which must fail one way or another; its stderr.
-    pub fn refused_by_any(&self, args: &[&str]) -> String {
+    pub(crate) fn refused_by_any(&self, args: &[&str]) -> String {
         let output = self.run(args);
         let (out, err) = texts(&output);
         assert!(!output.status.success(), "{args:?}\nstdout: {out}\nstderr: {err}");
@@ -98,14 +98,14 @@ impl Place {
     }
 
     /// Starts a node on loopback in this user's network, away from the local network.
-    pub fn node(&self, args: &[&str]) -> Node {
+    pub(crate) fn node(&self, args: &[&str]) -> Node {
         let node = self.start(args);
         node.wait_line("Ready.");
         node
     }
 
     /// As [`Place::node`], without waiting until it serves.
-    pub fn start(&self, args: &[&str]) -> Node {
+    pub(crate) fn start(&self, args: &[&str]) -> Node {
         let mut all = args.to_vec();
         all.extend(["--network", &self.network, "--no-mdns"]);
         if !args.contains(&"--listen") {
@@ -114,14 +114,14 @@ impl Place {
         Node::spawn(self.command(&all))
     }
 
-    pub fn driver(&self, more: &[&str]) -> Node {
+    pub(crate) fn driver(&self, more: &[&str]) -> Node {
         let mut args = vec!["driver", "--at", AT];
         args.extend(more);
         self.node(&args)
     }
 
     /// A rider that knows the way to the driver.
-    pub fn rider(&self, more: &[&str]) -> Node {
+    pub(crate) fn rider(&self, more: &[&str]) -> Node {
         let home = self.home("driver");
         let invite = self.json(0, &["--home", &text(&home), "invite"]);
         let invite = invite["invite"].as_str().expect("a line").to_owned();
@@ -131,7 +131,7 @@ impl Place {
     }
 
     /// Waits until the book of a home holds a driver.
-    pub fn wait_offer(&self, home: &Path) {
+    pub(crate) fn wait_offer(&self, home: &Path) {
         let watch = Node::spawn(self.command(&["--home", &text(home), "offers", "--watch", "--json"]));
         let heard = |line: &str| {
             serde_json::from_str::<Value>(line)
@@ -142,7 +142,7 @@ impl Place {
     }
 
     /// Waits until a ride of a home is in a state; the ride.
-    pub fn wait_state(&self, home: &Path, ride: &str, state: &str) -> Value {
+    pub(crate) fn wait_state(&self, home: &Path, ride: &str, state: &str) -> Value {
         let at = text(home);
         let events = Node::spawn(self.command(&["--home", &at, "events", "--after", "0", "--json"]));
         let now = self.json(0, &["--home", &at, "ride", "show", ride]);
@@ -157,23 +157,23 @@ impl Place {
     }
 
     /// The newest ride of a home.
-    pub fn newest(&self, home: &Path) -> Value {
+    pub(crate) fn newest(&self, home: &Path) -> Value {
         let rides = self.json(0, &["--home", &text(home), "ride", "list"]);
         rides["items"][0].clone()
     }
 }
 
-pub fn text(path: &Path) -> String {
+pub(crate) fn text(path: &Path) -> String {
     path.to_str().expect("paths of these tests are text").to_owned()
 }
 
-pub fn texts(output: &Output) -> (String, String) {
+pub(crate) fn texts(output: &Output) -> (String, String) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (text(&output.stdout), text(&output.stderr))
 }
 
 /// Runs a command to its end, at most for [`DEADLINE`].
-pub fn finish(mut command: Command) -> Output {
+pub(crate) fn finish(mut command: Command) -> Output {
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the program starts");
     let stdout = drain(child.stdout.take());
@@ -220,7 +220,7 @@ fn signal(name: &str, id: &str) {
 }
 
 /// A process that goes on.
-pub struct Node {
+pub(crate) struct Node {
     child: Mutex<Option<Child>>,
     id: String,
     errors: Lines,
@@ -271,7 +271,7 @@ impl Lines {
 }
 
 impl Node {
-    pub fn spawn(mut command: Command) -> Self {
+    pub(crate) fn spawn(mut command: Command) -> Self {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program starts");
         let errors = Lines::of(child.stderr.take());
@@ -280,13 +280,13 @@ impl Node {
     }
 
     /// Waits for a line on stderr.
-    pub fn wait_line(&self, wanted: &str) -> String {
+    pub(crate) fn wait_line(&self, wanted: &str) -> String {
         let found = self.errors.wait(|line| line.contains(wanted));
         found.unwrap_or_else(|why| panic!("{wanted:?}: {why}\n{}", self.errors.all()))
     }
 
     /// Waits for a line on stdout.
-    pub fn wait_stdout(&self, wanted: impl Fn(&str) -> bool) -> String {
+    pub(crate) fn wait_stdout(&self, wanted: impl Fn(&str) -> bool) -> String {
         let found = self.output.wait(wanted);
         found.unwrap_or_else(|why| {
             panic!("{why}\nstdout: {}\nstderr: {}", self.output.all(), self.errors.all())
@@ -294,27 +294,27 @@ impl Node {
     }
 
     /// Everything on stderr so far.
-    pub fn stderr(&self) -> String {
+    pub(crate) fn stderr(&self) -> String {
         self.errors.all()
     }
 
     /// SIGKILL: no chance to do anything.
-    pub fn kill(&self) {
+    pub(crate) fn kill(&self) {
         self.end("KILL");
     }
 
     /// SIGTERM; the exit code.
-    pub fn terminate(&self) -> Option<i32> {
+    pub(crate) fn terminate(&self) -> Option<i32> {
         self.end("TERM")
     }
 
     /// SIGINT; the exit code.
-    pub fn interrupt(&self) -> Option<i32> {
+    pub(crate) fn interrupt(&self) -> Option<i32> {
         self.end("INT")
     }
 
     /// Waits for the end; the exit code.
-    pub fn ended(&self) -> Option<i32> {
+    pub(crate) fn ended(&self) -> Option<i32> {
         let mut child = self.child.lock().expect("no reader panics").take().expect("it has not ended before");
         wait(&mut child, DEADLINE).unwrap_or_else(|| panic!("it does not end\n{}", self.stderr())).code()
     }

@@ -28,8 +28,9 @@ fn short(settings: &mut Settings) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_offer_of_a_driver_that_is_gone_expires() {
     let relay = Spec::relay().start().await;
-    let driver = Spec::driver().knows(&relay).await.with(short).start().await;
     let rider = Spec::rider().knows(&relay).await.start().await;
+    rider.listens().await;
+    let driver = Spec::driver().knows(&relay).await.with(short).start().await;
     rider.sees_drivers(1).await;
     let killed = Instant::now();
     driver.kill().await;
@@ -50,8 +51,9 @@ async fn the_offer_of_a_driver_that_is_gone_expires() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_driver_that_moves_away_is_seen_where_it_is_and_then_no_more() {
     let relay = Spec::relay().start().await;
-    let driver = Spec::driver().knows(&relay).await.with(short).start().await;
     let rider = Spec::rider().knows(&relay).await.start().await;
+    rider.listens().await;
+    let driver = Spec::driver().knows(&relay).await.with(short).start().await;
     rider.sees_drivers(1).await;
     let [item] = &rider.search().await.items[..] else { panic!("one driver") };
     assert!(item.bounds.upper_m < 1_000.0, "{:?}", item.bounds);

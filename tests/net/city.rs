@@ -227,6 +227,29 @@ impl Person {
         self.any("of this agreement", |view| view.agreement == agreement).await.ride
     }
 
+    /// Enters the code as often as it takes: a rider's node that is out of reach for a
+    /// moment cannot be asked, and the driver is told so.
+    pub(crate) async fn board(&self, ride: RideId, code: &str) {
+        loop {
+            let seen = self.node.last_event_id();
+            self.command(Command::Board(ride, code.to_owned())).await;
+            let boarded = self
+                .event("what came of the code", seen, |event| match event {
+                    NodeEvent::Market(Event::Ride { ride: of, state: RideState::InProgress, .. })
+                        if *of == ride =>
+                    {
+                        Some(true)
+                    }
+                    NodeEvent::Market(Event::BoardingRefused { ride: of, .. }) if *of == ride => Some(false),
+                    _ => None,
+                })
+                .await;
+            if boarded {
+                return;
+            }
+        }
+    }
+
     /// Waits for an event that came after the one with the number `after`.
     pub(crate) async fn event<T>(
         &self,
@@ -245,6 +268,13 @@ impl Person {
             }
         };
         timeout(DEADLINE, waiting).await.unwrap_or_else(|_| panic!("waited in vain for {what}"))
+    }
+
+    /// Waits until gossip reaches this node. Gossip has no history: what was published
+    /// before that is heard when its author says it again.
+    pub(crate) async fn listens(&self) {
+        eventually("a peer to gossip with", async || (self.status().await.mesh_peers > 0).then_some(()))
+            .await;
     }
 
     /// Waits until this node's book holds so many live offers of drivers.
@@ -315,8 +345,7 @@ impl Ride {
     pub(crate) async fn board(&self, driver: &Person, rider: &Person) {
         let view = rider.node.ride(self.at_rider).await.unwrap().unwrap();
         let code = view.boarding_code.expect("the rider has a code").expose().clone();
-        driver.command(Command::Board(self.at_driver, code)).await;
-        driver.until(self.at_driver, &[RideState::InProgress]).await;
+        driver.board(self.at_driver, &code).await;
         rider.until(self.at_rider, &[RideState::InProgress]).await;
     }
 

@@ -15,14 +15,15 @@ const RIDERS: usize = 4;
 async fn ten_nodes_that_know_one_relay_are_all_matched_and_nobody_twice() {
     let relay = Spec::relay().start().await;
     let places = ["40.7580,-73.9855", "40.7561,-73.9872", "40.7602,-73.9840", "40.7577,-73.9801"];
+    let mut riders = Vec::new();
+    for _ in 0..RIDERS {
+        riders.push(Spec::rider().knows(&relay).await.start().await);
+    }
+    join_all(riders.iter().map(Person::listens)).await;
     let mut drivers = Vec::new();
     for number in 0..DRIVERS {
         let spec = Spec::driver_at(places[number % places.len()]).knows(&relay).await;
         drivers.push(spec.start().await);
-    }
-    let mut riders = Vec::new();
-    for _ in 0..RIDERS {
-        riders.push(Spec::rider().knows(&relay).await.start().await);
     }
     join_all(riders.iter().map(|rider| rider.sees_drivers(DRIVERS))).await;
 

@@ -7,12 +7,12 @@ use hailmesh_net::{Command as Net, Event, Events, FRAME_CONTENT_BYTES_MAX, Handl
 use hailmesh_node::market::{Event as MarketEvent, RideId};
 use hailmesh_node::wire::{Frame, FrameContent, RejectReason, Topic};
 use hailmesh_node::{NodeEvent, NodeHandle};
-use hailmesh_types::NetworkName;
+use hailmesh_types::{Cell, GeoPoint, NetworkName, Resolution};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use tokio::time::timeout;
 
-use crate::city::{DEADLINE, NETWORK, Person, Ride, Spec, eventually};
+use crate::city::{DEADLINE, HERE, NETWORK, Person, Ride, Spec, eventually};
 use crate::puppet::net_config;
 use crate::raw::Raw;
 
@@ -66,21 +66,22 @@ async fn garbage_in_exchanges_and_gossip_harms_nobody_but_its_sender() {
     let victim = driver.node.clone();
     let network: NetworkName = NETWORK.parse().unwrap();
 
-    // It learns a real offer and real topics first.
-    let mut topics = BTreeSet::new();
-    let evidence = Topic::evidence(&network);
-    let offers = hostile
-        .wait("the driver's topics", |event| {
-            if let Event::Subscribed { topic, .. } = event {
-                topics.insert(topic);
-            }
-            let offers = topics.iter().find(|topic| **topic != evidence)?;
-            topics.contains(&evidence).then(|| offers.clone())
-        })
-        .await;
-    for topic in &topics {
+    // It learns a real offer on its real topic first.
+    let here: GeoPoint = HERE.parse().unwrap();
+    let cell = Cell::at(here, Resolution::DRIVER).parent(Resolution::TOPIC);
+    let (offers, evidence) = (Topic::offers(&network, cell), Topic::evidence(&network));
+    for topic in [&offers, &evidence] {
         hostile.handle.send(Net::Subscribe(topic.clone())).await.unwrap();
     }
+    let mut listening = BTreeSet::new();
+    hostile
+        .wait("the driver's topics", |event| {
+            if let Event::Subscribed { topic, .. } = event {
+                listening.insert(topic);
+            }
+            (listening.contains(&offers) && listening.contains(&evidence)).then_some(())
+        })
+        .await;
     let genuine = hostile
         .wait("the driver's offer", |event| match event {
             Event::Gossip { topic, data, .. } => Some((topic, data)),

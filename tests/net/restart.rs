@@ -137,8 +137,7 @@ async fn a_driver_that_is_held() {
     driver.command(Command::Arrive(held.ride)).await;
     rider.until(&[RideState::Arrived]).await;
     let code = theirs.boarding_code.expect("a code").expose().clone();
-    driver.command(Command::Board(held.ride, code)).await;
-    driver.until(held.ride, &[RideState::InProgress]).await;
+    driver.board(held.ride, &code).await;
     driver.command(Command::Complete(held.ride, Completion::default())).await;
     driver.until(held.ride, &[RideState::Completed]).await;
     rider.until(&[RideState::Completed]).await;

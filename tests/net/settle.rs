@@ -49,8 +49,9 @@ async fn two_nodes_settle_and_complete_a_ride() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_relay_carries_gossip_between_nodes_that_know_only_it() {
     let relay = Spec::relay().start().await;
-    let driver = Spec::driver().knows(&relay).await.start().await;
     let rider = Spec::rider().knows(&relay).await.start().await;
+    rider.listens().await;
+    let driver = Spec::driver().knows(&relay).await.start().await;
     rider.sees_drivers(1).await;
     let known = async |person: &Person| -> Vec<_> {
         person.node.peers().await.iter().map(|peer| hailmesh_node::peer_id(&peer.key)).collect()

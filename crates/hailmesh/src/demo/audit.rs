@@ -20,13 +20,16 @@ pub struct Audit {
     spans: BTreeMap<usize, BTreeMap<AgreementId, (Timestamp, Timestamp)>>,
     /// How many valid receipts there are of each completed agreement: two is right.
     completed: BTreeMap<AgreementId, u32>,
+    /// Rides agreed before this are of an earlier run, from journals on disk: they count
+    /// for double bookings only.
+    since: Option<Timestamp>,
     refused: u32,
 }
 
 impl Audit {
     /// Collects and checks the receipts of all nodes.
-    pub(super) async fn of(city: &City) -> Result<Self, Failure> {
-        let mut audit = Self::default();
+    pub(super) async fn of(city: &City, since: Option<Timestamp>) -> Result<Self, Failure> {
+        let mut audit = Self { since, ..Self::default() };
         for (number, node) in city.nodes().enumerate() {
             for receipt in receipts(node).await? {
                 if let Err(error) = audit.add(number, &receipt) {
@@ -68,7 +71,8 @@ impl Audit {
         let is_over = facts.cosigned || facts.ended.is_some();
         let until = if is_over { last } else { Timestamp::MAX };
         self.spans.entry(holder).or_default().insert(agreement, (facts.agreed_at, until));
-        if facts.cosigned && facts.states.contains(&RideState::Completed) {
+        let is_of_this_run = self.since.is_none_or(|since| facts.agreed_at >= since);
+        if is_of_this_run && facts.cosigned && facts.states.contains(&RideState::Completed) {
             *self.completed.entry(agreement).or_default() += 1;
         }
         Ok(())

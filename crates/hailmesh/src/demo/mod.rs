@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hailmesh_api::types::Money;
+use hailmesh_types::Timestamp;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -103,6 +104,8 @@ pub async fn run(
     mut tell: impl FnMut(Scene),
 ) -> Result<Report, Failure> {
     let begun = Instant::now();
+    let now_ms = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or_default();
+    let since = Timestamp::from_millis(now_ms).ok();
     let city = tokio::select! {
         city = City::start(&config) => Arc::new(city?),
         () = stop.cancelled() => return Err(Failure::new(crate::exit::Exit::Interrupted, "")),
@@ -151,7 +154,7 @@ pub async fn run(
     let wall = measured.elapsed();
     let gossip =
         figures::Counters::read(&city).since(before, wall, city.nodes().count(), watch.finish().await);
-    let audit = Audit::of(&city).await?;
+    let audit = Audit::of(&city, since).await?;
     city.stop().await;
     Ok(Report {
         nodes: usize::from(config.drivers) + usize::from(config.riders),

@@ -44,6 +44,8 @@ const EVENTS_PER_TURN: usize = 64;
 const TICK: Duration = Duration::from_secs(1);
 /// How often good peers are written down.
 const REMEMBER: Duration = Duration::from_secs(60);
+/// When good peers are first written down after a start.
+const REMEMBER_FIRST: Duration = Duration::from_secs(5);
 /// How long a handshake in flight may delay the end.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// How long the very same problem is not told again.
@@ -134,7 +136,8 @@ impl Engine {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut remember = interval(REMEMBER);
         remember.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        remember.reset();
+        // Soon the first time: a node that is killed young finds its way back, too.
+        remember.reset_after(REMEMBER_FIRST);
         let mut ending: Option<Instant> = None;
         let mut handles_gone = false;
         let mut events = Vec::with_capacity(EVENTS_PER_TURN);

@@ -140,7 +140,7 @@ async fn a_thousand_offers_of_a_thousand_keys_are_all_booked_and_found() {
 }
 
 /// A valid offer of a new key, about two kilometres around the rider.
-fn offer(rng: &mut ChaCha8Rng, network: &NetworkName, now: Timestamp) -> (Topic, Vec<u8>) {
+pub(crate) fn offer(rng: &mut ChaCha8Rng, network: &NetworkName, now: Timestamp) -> (Topic, Vec<u8>) {
     let here: GeoPoint = HERE.parse().unwrap();
     let mut off = || rng.random_range(-0.02..0.02);
     let place = GeoPoint::from_degrees(here.lat() + off(), here.lon() + off()).unwrap();

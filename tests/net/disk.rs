@@ -1,7 +1,6 @@
 //! A journal that is full: nothing is promised, everything that was is kept, and with
 //! room again the node goes on.
 
-use hailmesh_node::market::Command;
 use hailmesh_node::wire::RideState;
 use hailmesh_node::{NodeError, NodeEvent};
 
@@ -41,10 +40,11 @@ async fn a_full_disk_signs_nothing_keeps_everything_and_goes_on_with_room() {
     .await;
     assert!(status.hints[0].contains("nothing is signed"), "{:?}", status.hints);
     assert_eq!(status.last_error.as_ref().map(|last| &last.what), Some(&problem.what));
-    match driver.node.command(Command::GoOffline).await {
-        Ok(_) | Err(NodeError::Command(_) | NodeError::Store(_)) => {}
-        Err(error) => panic!("{error}"),
-    }
+    let refused = async || match driver.node.rides().await {
+        Err(NodeError::Store(why)) => Some(why),
+        _ => None,
+    };
+    assert!(eventually("a refusal to say what may not be kept", refused).await.contains("full"));
     // Nothing was promised that is not in the journal: what the rider holds of this
     // driver, the driver finds there.
     let theirs = rider.node.ride(asked).await.unwrap().unwrap();
@@ -53,8 +53,9 @@ async fn a_full_disk_signs_nothing_keeps_everything_and_goes_on_with_room() {
     let driver = spec.with(|settings| settings.store.max_bytes = None).start().await;
     assert!(driver.status().await.store_healthy);
     let rides = driver.node.rides().await.unwrap();
-    if theirs.agreement.is_some() {
-        assert!(rides.iter().any(|view| view.agreement == theirs.agreement), "{rides:?}");
+    match theirs.agreement {
+        None => assert_eq!((theirs.state, rides.len()), (RideState::Requested, 1)),
+        agreed => assert!(rides.iter().any(|view| view.agreement == agreed), "{rides:?}"),
     }
     let facts = driver.receipt(first.at_driver).await.verify(&[]).unwrap();
     assert!(facts.cosigned, "the earlier ride is whole");

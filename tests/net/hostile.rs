@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use hailmesh_net::{Command as Net, Event, Events, FRAME_CONTENT_BYTES_MAX, Handle, Service};
+use hailmesh_node::clock::Clock;
 use hailmesh_node::market::{Event as MarketEvent, RideId};
 use hailmesh_node::wire::{Frame, FrameContent, RejectReason, Topic};
 use hailmesh_node::{NodeEvent, NodeHandle};
@@ -12,6 +13,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use tokio::time::timeout;
 
+use crate::book::offer;
 use crate::city::{DEADLINE, HERE, NETWORK, Person, Ride, Spec, eventually};
 use crate::puppet::net_config;
 use crate::raw::Raw;
@@ -46,9 +48,16 @@ impl Hostile {
         timeout(DEADLINE, waiting).await.unwrap_or_else(|_| panic!("waited in vain for {what}"))
     }
 
-    fn noise(&mut self, most: usize) -> Vec<u8> {
-        let length = self.rng.random_range(0..=most);
-        (0..length).map(|_| self.rng.random()).collect()
+    /// Waits until the victim is known to listen to these.
+    async fn hears_of(&mut self, topics: [&Topic; 2]) {
+        let mut heard = BTreeSet::new();
+        self.wait("the driver's topics", |event| {
+            if let Event::Subscribed { topic, .. } = event {
+                heard.insert(topic);
+            }
+            topics.iter().all(|topic| heard.contains(*topic)).then_some(())
+        })
+        .await;
     }
 
     /// What the victim thinks of it.
@@ -57,6 +66,11 @@ impl Hostile {
         let peers = victim.peers().await;
         peers.iter().find(|peer| peer.key == own).expect("still connected").score
     }
+}
+
+fn noise(rng: &mut ChaCha8Rng, most: usize) -> Vec<u8> {
+    let length = rng.random_range(0..=most);
+    (0..length).map(|_| rng.random()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -73,18 +87,10 @@ async fn garbage_in_exchanges_and_gossip_harms_nobody_but_its_sender() {
     for topic in [&offers, &evidence] {
         hostile.handle.send(Net::Subscribe(topic.clone())).await.unwrap();
     }
-    let mut listening = BTreeSet::new();
-    hostile
-        .wait("the driver's topics", |event| {
-            if let Event::Subscribed { topic, .. } = event {
-                listening.insert(topic);
-            }
-            (listening.contains(&offers) && listening.contains(&evidence)).then_some(())
-        })
-        .await;
+    hostile.hears_of([&offers, &evidence]).await;
     let genuine = hostile
         .wait("the driver's offer", |event| match event {
-            Event::Gossip { topic, data, .. } => Some((topic, data)),
+            Event::Gossip { topic, data, .. } if topic == offers => Some(data),
             _ => None,
         })
         .await;
@@ -94,24 +100,37 @@ async fn garbage_in_exchanges_and_gossip_harms_nobody_but_its_sender() {
     let after_exchanges = hostile.score_at(&victim).await;
     assert!(after_exchanges < before, "{before} then {after_exchanges}");
 
-    let bad = garbage(&mut hostile, &genuine, &offers, &evidence);
-    let sent = bad.len();
-    for (topic, data) in bad {
-        hostile.handle.send(Net::Publish { topic, data }).await.unwrap();
+    let own = (offers.clone(), genuine);
+    let other = offer(&mut hostile.rng, &network, Clock::start().now());
+    let bad = garbage(&mut hostile.rng, [own, other], &evidence);
+    // Nobody is listened to for long with such a record: some more to say the rest.
+    let mut gang = vec![hostile];
+    while gang.len() < GANG {
+        gang.push(Hostile::start(&driver).await);
     }
-    // At the score where it is ignored altogether nothing is counted any more.
+    for other in &mut gang[1..] {
+        other.hears_of([&offers, &evidence]).await;
+    }
+    for (number, (topic, data)) in bad.iter().enumerate() {
+        let publish = Net::Publish { topic: topic.clone(), data: data.clone() };
+        gang[number % GANG].handle.send(publish).await.unwrap();
+    }
+    // At the score where a peer is ignored altogether nothing is counted any more.
     let counted = async || {
         let stopped = victim.status().await.unwrap().snapshot.stopped;
-        (stopped.values().sum::<u64>() >= 4).then_some(stopped)
+        let named = ["size", "envelope", "wrong_topic", "signature"];
+        let all = named.iter().all(|step| stopped.contains_key(step));
+        (all && stopped.values().sum::<u64>() >= 5 * GANG as u64).then_some(stopped)
     };
     let stopped = eventually("garbage to be counted", counted).await;
-    println!("of {sent} messages: {stopped:?}");
-    let fell = async || {
-        let score = hostile.score_at(&victim).await;
-        (score < after_exchanges - 100.0).then_some(score)
-    };
-    let score = eventually("its score to fall", fell).await;
-    println!("score {before}, after exchanges {after_exchanges}, after gossip {score}");
+    println!("of {} messages: {stopped:?}", bad.len());
+    for one in &gang {
+        let fell = async || {
+            let score = one.score_at(&victim).await;
+            (score < -100.0).then_some(score)
+        };
+        println!("score after gossip: {}", eventually("its score to fall", fell).await);
+    }
     let metrics = victim.metrics_text();
     assert!(metrics.contains("verdict=\"reject\""), "verdicts are counted:\n{metrics}");
 
@@ -130,11 +149,11 @@ async fn exchanges(hostile: &mut Hostile, driver: &Person) {
     let peer = driver.status().await.key.expect("a driver has a key").to_peer_key();
     for ask in 0..30 {
         let frame = match ask % 3 {
-            0 => hostile.noise(600),
-            1 => Frame::new(FrameContent::Statement(hostile.noise(900))).encode(),
+            0 => noise(&mut hostile.rng, 600),
+            1 => Frame::new(FrameContent::Statement(noise(&mut hostile.rng, 900))).encode(),
             _ => {
                 let mut frame = Frame::new(FrameContent::Refused(RejectReason::Bad)).encode();
-                frame.extend(hostile.noise(30));
+                frame.extend(noise(&mut hostile.rng, 30));
                 frame
             }
         };
@@ -155,30 +174,32 @@ async fn exchanges(hostile: &mut Hostile, driver: &Person) {
     }
 }
 
-/// Messages of every kind of badness.
-fn garbage(
-    hostile: &mut Hostile,
-    genuine: &(Topic, Vec<u8>),
-    offers: &Topic,
-    evidence: &Topic,
-) -> Vec<(Topic, Vec<u8>)> {
-    let mut bad = Vec::new();
-    let (topic, offer) = genuine;
-    let mut flipped = offer.clone();
-    let last = flipped.len() - 1;
-    flipped[last] ^= 1;
-    bad.push((topic.clone(), flipped));
-    bad.push((evidence.clone(), offer.clone()));
-    bad.push((topic.clone(), offer[..offer.len() / 2].to_vec()));
-    bad.push((topic.clone(), vec![0; 1_500]));
-    for _ in 0..30 {
-        let noise = hostile.noise(1_000);
-        let topic = if hostile.rng.random() { offers } else { evidence };
-        bad.push((topic.clone(), noise));
-        let mut mutant = offer.clone();
-        let at = hostile.rng.random_range(0..mutant.len());
-        mutant[at] = mutant[at].wrapping_add(hostile.rng.random_range(1..=255));
-        bad.push((genuine.0.clone(), mutant));
+/// Peers that publish garbage.
+const GANG: usize = 5;
+
+/// Messages of every kind of badness; the first few are what they are called. Of two
+/// offers one is the victim's own.
+fn garbage(rng: &mut ChaCha8Rng, genuine: [(Topic, Vec<u8>); 2], evidence: &Topic) -> Vec<(Topic, Vec<u8>)> {
+    let (topic, offer) = &genuine[1];
+    let half = offer[..offer.len() / 2].to_vec();
+    let mut forged = offer.clone();
+    let last = forged.len() - 1;
+    forged[last] ^= 1;
+    let mut bad = vec![
+        (topic.clone(), vec![0; 1_500]),
+        (topic.clone(), half),
+        (evidence.clone(), offer.clone()),
+        (topic.clone(), forged),
+    ];
+    for (topic, offer) in &genuine {
+        for _ in 0..15 {
+            let on = if rng.random() { topic } else { evidence };
+            bad.push((on.clone(), noise(rng, 1_000)));
+            let mut mutant = offer.clone();
+            let at = rng.random_range(0..mutant.len());
+            mutant[at] = mutant[at].wrapping_add(rng.random_range(1..=255));
+            bad.push((topic.clone(), mutant));
+        }
     }
     bad
 }

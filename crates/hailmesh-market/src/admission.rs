@@ -447,9 +447,11 @@ impl Admission {
             if !(self.peers.take(&peer, now) && in_topic) {
                 return Err(Stop::PeerRate);
             }
-        }
-        if !may_speak {
-            return Err(Stop::AuthorRate);
+            // What comes with an INVITE is bounded by the rate of those: a driver that has
+            // just started again, and offered before that, can still be found.
+            if !may_speak {
+                return Err(Stop::AuthorRate);
+            }
         }
         if !self.verification.allows(route.peer(), now) {
             return Err(Stop::VerificationRate);

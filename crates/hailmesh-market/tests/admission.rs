@@ -599,6 +599,33 @@ fn an_offer_with_an_invite_needs_no_topic() {
 }
 
 #[test]
+fn an_offer_with_an_invite_comes_in_when_gossip_of_its_author_is_used_up() {
+    let mut node = plain();
+    for seq in 1..=3 {
+        assert_eq!(node.hear(&sign(&key(1), driver_offer(seq, start(), home()))).stop, Stop::None);
+    }
+    let fresh = sign(&key(1), driver_offer(4, start(), home()));
+    assert_eq!(node.hear(&fresh).stop, Stop::AuthorRate);
+    let judgement = node.admission.admit_direct(&mut node.book, start(), peer(1), &fresh);
+    assert!(matches!(judgement.news[..], [News::Driver(_)]), "{judgement:?}");
+    assert_eq!(node.book.driver(&public(&key(1))).unwrap().offer.body().seq, 4);
+}
+
+#[test]
+fn offers_that_are_old_on_arrival_are_counted() {
+    let mut node = plain();
+    node.now = start() + secs(30);
+    assert_eq!(node.hear(&sign(&key(1), driver_offer(1, start(), home()))).stop, Stop::None);
+    assert_eq!(node.admission.stats().late(), 0, "within the tolerance of clocks");
+    node.now = start() + secs(31);
+    assert_eq!(node.hear(&sign(&key(2), driver_offer(1, start(), home()))).stop, Stop::None);
+    let direct = sign(&key(3), driver_offer(1, start(), home()));
+    assert_eq!(node.admission.admit_direct(&mut node.book, node.now, peer(1), &direct).stop, Stop::None);
+    let stats = node.admission.stats();
+    assert_eq!((stats.late(), stats.accepted()), (1, 3));
+}
+
+#[test]
 fn a_flood_of_throwaway_keys_is_bounded_and_leaves_room_for_the_credentialed() {
     let limits = Limits { offers_per_cell: 100, offers: 200, authors: 300, ..Limits::default() };
     let mut node = guarded(limits);

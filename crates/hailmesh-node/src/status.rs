@@ -156,10 +156,9 @@ pub(crate) fn hints(scene: &Scene<'_>) -> Vec<String> {
     refused(snapshot, &mut hints);
     if 2 * snapshot.late > snapshot.accepted {
         hints.push(format!(
-            "{} of {} came more than 30 s after it was made: your clock or theirs is off, and nobody agrees on \
-             such terms; set it with NTP",
-            snapshot.late,
-            count(usize::try_from(snapshot.accepted).unwrap_or(usize::MAX), "offer"),
+            "offers come more than 30 s after they were made ({} of {}): your clock or theirs is off, and nobody \
+             agrees on such terms; set it with NTP",
+            snapshot.late, snapshot.accepted,
         ));
     }
     if snapshot.role == Some(Role::Driver) && !scene.positioned {
@@ -314,7 +313,7 @@ mod tests {
         let mut snapshot = snapshot();
         (snapshot.heard, snapshot.accepted, snapshot.late) = (3, 3, 2);
         let text = told(&snapshot, &Seen::default(), 1, |_| ());
-        assert!(text.contains("2 of 3 offers") && text.contains("clock"), "{text}");
+        assert!(text.contains("2 of 3") && text.contains("clock"), "{text}");
     }
 
     #[test]

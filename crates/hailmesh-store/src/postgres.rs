@@ -16,7 +16,7 @@ use sqlx::{
     AssertSqlSafe, Column, ConnectOptions, Executor, Postgres as Dialect, Row as _, TypeInfo, ValueRef,
 };
 
-use crate::sql::{Backend, Cell, Connection, Row, Value};
+use crate::sql::{Backend, Cell, Connection, Execute, Row, Script, Value};
 use crate::sqlite::migration_failure;
 use crate::{Error, StoreUrl};
 
@@ -159,7 +159,7 @@ impl Session {
     }
 }
 
-impl Connection for Session {
+impl Execute for Session {
     async fn execute(&mut self, sql: &'static str, values: &[Value<'_>]) -> Result<u64, Error> {
         let what = &self.what;
         let done = bind(sql, values).execute(&mut self.connection);
@@ -173,6 +173,15 @@ impl Connection for Session {
         let rows = async { rows.await.map_err(|error| failure(what, &error)) };
         let rows = within(self.timeout, what, rows).await?;
         rows.iter().map(|row| cells(row).map_err(|error| failure(what, &error))).collect()
+    }
+}
+
+impl Connection for Session {
+    /// Its protocol takes one statement at a time.
+    const SCRIPTS: bool = false;
+
+    async fn run(&mut self, _: Script) -> Result<(), Error> {
+        Err(Error::conflict("no scripts here"))
     }
 
     async fn begin(&mut self) -> Result<(), Error> {

@@ -11,9 +11,9 @@ use sqlx::query::Query;
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteLockingMode, SqliteRow, SqliteSynchronous,
 };
-use sqlx::{Column, ConnectOptions, Row as _, Sqlite as Dialect, TypeInfo, ValueRef};
+use sqlx::{AssertSqlSafe, Column, ConnectOptions, Row as _, Sqlite as Dialect, TypeInfo, ValueRef};
 
-use crate::sql::{Backend, Cell, Connection, Row, Value};
+use crate::sql::{Backend, Cell, Connection, Execute, Owned, Row, Script, Value};
 use crate::{Error, StoreUrl};
 
 /// "HAIL", as migration 0001 writes it into the header of the file.
@@ -230,7 +230,7 @@ pub(crate) struct File {
     what: String,
 }
 
-impl Connection for File {
+impl Execute for File {
     async fn execute(&mut self, sql: &'static str, values: &[Value<'_>]) -> Result<u64, Error> {
         match bind(sql, values).execute(&mut self.connection).await {
             Ok(done) => Ok(done.rows_affected()),
@@ -242,6 +242,22 @@ impl Connection for File {
         let rows = bind(sql, values).fetch_all(&mut self.connection).await;
         let rows = rows.map_err(|error| failure(&self.what, &error))?;
         rows.iter().map(|row| cells(row).map_err(|error| failure(&self.what, &error))).collect()
+    }
+}
+
+impl Connection for File {
+    const SCRIPTS: bool = true;
+
+    async fn run(&mut self, script: Script) -> Result<(), Error> {
+        let (sql, values) = script.finish();
+        // Nothing in the text comes from outside: it is made of those of this crate.
+        let query = sqlx::query::<Dialect>(AssertSqlSafe(sql));
+        let query = values.into_iter().fold(query, |query, value| match value {
+            Owned::Int(value) => query.bind(value),
+            Owned::Bytes(value) => query.bind(value),
+            Owned::Text(value) => query.bind(value),
+        });
+        query.execute(&mut self.connection).await.map(drop).map_err(|error| failure(&self.what, &error))
     }
 
     async fn begin(&mut self) -> Result<(), Error> {

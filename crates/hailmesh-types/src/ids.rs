@@ -278,7 +278,8 @@ mod tests {
             bytes[0] = first;
             for last in [0x7f, 0xff] {
                 bytes[31] = last;
-                if let Ok(key) = VerifyingKey::from_bytes(&bytes) {
+                // The two encodings of x = 0 are left to the check of the order.
+                if let Some(key) = VerifyingKey::from_bytes(&bytes).ok().filter(|key| !key.is_weak()) {
                     let canonical = key.to_edwards().compress().to_bytes() == bytes;
                     assert_eq!(y_is_reduced(&bytes), canonical, "{first:02x}..{last:02x}");
                 }

@@ -125,7 +125,6 @@ impl Marketplace {
         self.timers.set(Timer::OpenAfter, now + self.config.timers.open_after);
         self.follow_ring(now);
         self.shop(now);
-        self.prepare_ride_key(now);
         Ok(Answer::Ride(ride))
     }
 
@@ -447,6 +446,8 @@ impl Marketplace {
         for timer in [Timer::Hedge, Timer::Decide, Timer::OpenAfter, Timer::Patience] {
             self.timers.clear(timer);
         }
+        // For the next ride, and only now: before, the disk is for promises.
+        self.prepare_ride_key(now);
     }
 
     /// P7.21: goes on with the next slot and new REQUESTs, if there is patience left.

@@ -436,3 +436,43 @@ fn a_patient_rider_takes_the_first_driver_that_becomes_free() {
     finish(&mut world, driver, rider, ride);
     assert!(world.run_until(30_000, |world| world.state(second, waiting) == Some(RideState::Firm)));
 }
+
+#[test]
+fn a_silent_driver_costs_one_hedge_step() {
+    // The nearest driver hears everything and answers nothing: the next one is asked
+    // 400 ms later, and no more than three at a time.
+    let mut world = World::new(21);
+    let silent = world.driver(NEAR);
+    let other = world.driver(HERE);
+    let rider = world.rider();
+    world.command(rider, Command::Move(Private(NEAR.parse().unwrap()))).unwrap();
+    world.run(1_000);
+    world.cut.insert((silent, rider));
+    let begun = world.now_ms;
+    let ride = world.request(rider, NEAR, THERE);
+    assert!(world.run_until(3_000, |world| world.state(rider, ride) == Some(RideState::Firm)));
+    let took = world.now_ms - begun;
+    assert!((400..1_000).contains(&took), "{took} ms");
+    assert_eq!(world.view(rider, ride).asked, 2);
+    assert!(world.last_ride(other).is_some());
+    // The silent one had bound itself; it is free again when its hold has run out, or
+    // sooner, when it hears that it was not chosen.
+    world.cut.clear();
+    world.run(10_000);
+    assert!(matches!(world.last_state(silent), Some(RideState::Expired | RideState::Released)));
+}
+
+#[test]
+fn no_more_than_three_drivers_are_asked_at_once() {
+    let mut world = World::new(22);
+    let drivers: Vec<Name> = (0..6).map(|_| world.driver(HERE)).collect();
+    let rider = world.rider();
+    world.command(rider, Command::Move(Private(NEAR.parse().unwrap()))).unwrap();
+    world.run(1_000);
+    for driver in &drivers {
+        world.cut.insert((*driver, rider));
+    }
+    let ride = world.request(rider, NEAR, THERE);
+    world.run(1_500);
+    assert_eq!(world.view(rider, ride).asked, 3);
+}

@@ -4,6 +4,7 @@
 //! top of the small trait [`Connection`]: integers of 64 bits, byte strings, texts.
 
 mod read;
+mod script;
 mod write;
 
 use std::future::Future;
@@ -13,6 +14,7 @@ use hailmesh_types::PeerKey;
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::Error;
+pub(crate) use script::{Owned, Script};
 
 /// A parameter of a statement. The absent ones keep their type, which Postgres needs.
 #[derive(Clone, Copy)]
@@ -69,8 +71,8 @@ pub(crate) enum Cell {
 
 pub(crate) type Row = Vec<Cell>;
 
-/// One connection to a database, with the lock that makes it the only one.
-pub(crate) trait Connection: Send {
+/// What statements are given to.
+pub(crate) trait Execute: Send {
     /// Runs a statement; how many rows it changed.
     fn execute(
         &mut self,
@@ -84,6 +86,15 @@ pub(crate) trait Connection: Send {
         sql: &'static str,
         values: &[Value<'_>],
     ) -> impl Future<Output = Result<Vec<Row>, Error>> + Send;
+}
+
+/// One connection to a database, with the lock that makes it the only one.
+pub(crate) trait Connection: Execute {
+    /// Whether [`Connection::run`] is quicker than one statement after the other.
+    const SCRIPTS: bool;
+
+    /// Runs a script; durable when it returns. After a failure a transaction may be open.
+    fn run(&mut self, script: Script) -> impl Future<Output = Result<(), Error>> + Send;
 
     fn begin(&mut self) -> impl Future<Output = Result<(), Error>> + Send;
 
@@ -145,8 +156,14 @@ impl<B: Backend> Database<B> {
     }
 
     pub(crate) async fn append(&self, batches: &[&[Record]]) -> Result<(), Error> {
-        let mut session = self.begin().await?;
-        let result = write::append(&mut session, batches).await;
+        let mut session = self.ready().await?;
+        let mut result = write::append_quickly(&mut session, batches).await;
+        if matches!(result, Ok(false)) {
+            drop(session);
+            session = self.begin().await?;
+            result = write::append(&mut session, batches).await.map(|()| true);
+        }
+        let result = result.map(drop);
         let erased = batches.iter().any(|batch| batch.iter().any(|r| matches!(r, Record::KeyErased { .. })));
         if erased
             && result.is_ok()

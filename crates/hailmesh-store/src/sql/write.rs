@@ -6,9 +6,31 @@
 use hailmesh_market::journal::{Bound, KeyRecord, Record, SlotRef};
 use hailmesh_types::{PeerKey, PublicKey, StatementId, Timestamp};
 
-use super::{Cell, Connection, Session, Value};
+use super::{Cell, Connection, Execute, Script, Session, Value};
 use crate::Error;
 use crate::rows::{BANS_KEPT, EVIDENCE_KEPT, End, PEERS_KEPT, Progress, Statement, describe, int, role_code};
+
+/// All batches at once, in a transaction of its own, where that is quicker. Says whether
+/// that is done: it is not when anything of them is stored already or is refused, and
+/// then [`append`] knows what is right, and names what is not.
+pub(super) async fn append_quickly<C: Connection>(
+    session: &mut Session<C>,
+    batches: &[&[Record]],
+) -> Result<bool, Error> {
+    let mut script = Script::default();
+    if !C::SCRIPTS || apply_all(&mut script, batches).await.is_err() {
+        return Ok(false);
+    }
+    session.in_transaction = true;
+    let connection = session.connection()?;
+    let result = match connection.run(script).await {
+        Ok(()) => Ok(true),
+        Err(error) if error.breaks_connection() => Err(error),
+        Err(_) => connection.rollback().await.map(|()| false),
+    };
+    session.in_transaction = false;
+    result
+}
 
 /// All batches, in the transaction that was begun; ends it.
 pub(super) async fn append<C: Connection>(
@@ -60,7 +82,7 @@ pub(super) async fn set_meta<C: Connection>(
     .map(drop)
 }
 
-async fn apply_all<C: Connection>(c: &mut C, batches: &[&[Record]]) -> Result<(), Error> {
+async fn apply_all<C: Execute>(c: &mut C, batches: &[&[Record]]) -> Result<(), Error> {
     // Two plain loops: an iterator adapter here makes a future that cannot be proved Send.
     for batch in batches {
         for record in *batch {
@@ -71,7 +93,7 @@ async fn apply_all<C: Connection>(c: &mut C, batches: &[&[Record]]) -> Result<()
 }
 
 /// Keeps what strangers can fill within its limits (P20).
-async fn forget_old<C: Connection>(c: &mut C, batches: &[&[Record]]) -> Result<(), Error> {
+async fn forget_old<C: Execute>(c: &mut C, batches: &[&[Record]]) -> Result<(), Error> {
     let any = |kind: fn(&Record) -> bool| batches.iter().any(|batch| batch.iter().any(kind));
     let (evidence, bans) = (
         any(|record| matches!(record, Record::Evidence { .. })),
@@ -90,7 +112,7 @@ async fn forget_old<C: Connection>(c: &mut C, batches: &[&[Record]]) -> Result<(
     Ok(())
 }
 
-async fn apply<C: Connection>(c: &mut C, record: &Record) -> Result<(), Error> {
+async fn apply<C: Execute>(c: &mut C, record: &Record) -> Result<(), Error> {
     match record {
         Record::Key(key) => put_key(c, key).await,
         Record::KeyErased { key } => erase_key(c, key).await,
@@ -121,7 +143,7 @@ async fn apply<C: Connection>(c: &mut C, record: &Record) -> Result<(), Error> {
     }
 }
 
-async fn put_key<C: Connection>(c: &mut C, record: &KeyRecord) -> Result<(), Error> {
+async fn put_key<C: Execute>(c: &mut C, record: &KeyRecord) -> Result<(), Error> {
     // The same key may come again with a newer certificate, but never after its erasure.
     let changed = c
         .execute(
@@ -144,12 +166,12 @@ async fn put_key<C: Connection>(c: &mut C, record: &KeyRecord) -> Result<(), Err
     if changed == 0 { Err(Error::conflict("it is stored otherwise, or erased")) } else { Ok(()) }
 }
 
-async fn erase_key<C: Connection>(c: &mut C, key: &PublicKey) -> Result<(), Error> {
+async fn erase_key<C: Execute>(c: &mut C, key: &PublicKey) -> Result<(), Error> {
     let changed = c.execute("UPDATE keys SET secret = NULL WHERE key = $1", &[key.as_bytes().into()]).await?;
     if changed == 0 { Err(Error::conflict("it is not stored")) } else { Ok(()) }
 }
 
-async fn reserve<C: Connection>(c: &mut C, key: &PublicKey, below: u64) -> Result<(), Error> {
+async fn reserve<C: Execute>(c: &mut C, key: &PublicKey, below: u64) -> Result<(), Error> {
     c.execute(
         "INSERT INTO sequences (key, below) VALUES ($1, $2) \
          ON CONFLICT (key) DO UPDATE SET below = excluded.below WHERE excluded.below > sequences.below",
@@ -159,7 +181,7 @@ async fn reserve<C: Connection>(c: &mut C, key: &PublicKey, below: u64) -> Resul
     .map(drop)
 }
 
-async fn bind<C: Connection>(c: &mut C, bound: &Bound) -> Result<(), Error> {
+async fn bind<C: Execute>(c: &mut C, bound: &Bound) -> Result<(), Error> {
     let [key, lane, slot] = name(&bound.slot)?;
     c.execute(
         "INSERT INTO slots (key, lane, slot, seq, role, ride, counterparty, peer, request, accept, \
@@ -187,7 +209,7 @@ async fn bind<C: Connection>(c: &mut C, bound: &Bound) -> Result<(), Error> {
     .map(drop)
 }
 
-async fn firm<C: Connection>(c: &mut C, slot: &SlotRef, at: Timestamp) -> Result<(), Error> {
+async fn firm<C: Execute>(c: &mut C, slot: &SlotRef, at: Timestamp) -> Result<(), Error> {
     let [key, lane, number] = name(slot)?;
     let changed = c
         .execute(
@@ -209,7 +231,7 @@ async fn firm<C: Connection>(c: &mut C, slot: &SlotRef, at: Timestamp) -> Result
     }
 }
 
-async fn progress<C: Connection>(c: &mut C, slot: &SlotRef, now: &Progress) -> Result<(), Error> {
+async fn progress<C: Execute>(c: &mut C, slot: &SlotRef, now: &Progress) -> Result<(), Error> {
     let [key, lane, number] = name(slot)?;
     // The same step again, at the same time, is already done.
     c.execute(
@@ -223,7 +245,7 @@ async fn progress<C: Connection>(c: &mut C, slot: &SlotRef, now: &Progress) -> R
     .map(drop)
 }
 
-async fn end<C: Connection>(c: &mut C, slot: &SlotRef, end: &End) -> Result<(), Error> {
+async fn end<C: Execute>(c: &mut C, slot: &SlotRef, end: &End) -> Result<(), Error> {
     let [key, lane, number] = name(slot)?;
     let proof: Value<'_> = end.proof.as_ref().map(|proof| proof.as_bytes().as_slice()).into();
     let outcome = i64::from(end.outcome.code());
@@ -255,7 +277,7 @@ async fn end<C: Connection>(c: &mut C, slot: &SlotRef, end: &End) -> Result<(), 
     }
 }
 
-async fn put_statement<C: Connection>(c: &mut C, slot: &SlotRef, new: &Statement) -> Result<(), Error> {
+async fn put_statement<C: Execute>(c: &mut C, slot: &SlotRef, new: &Statement) -> Result<(), Error> {
     let [key, lane, number] = name(slot)?;
     let id: Value<'_> = new.id.as_bytes().into();
     let changed = c
@@ -300,12 +322,7 @@ async fn put_statement<C: Connection>(c: &mut C, slot: &SlotRef, new: &Statement
     }
 }
 
-async fn put_secret<C: Connection>(
-    c: &mut C,
-    slot: &SlotRef,
-    purpose: i64,
-    bytes: &[u8],
-) -> Result<(), Error> {
+async fn put_secret<C: Execute>(c: &mut C, slot: &SlotRef, purpose: i64, bytes: &[u8]) -> Result<(), Error> {
     let [key, lane, number] = name(slot)?;
     c.execute(
         "INSERT INTO secrets (key, lane, slot, purpose, bytes) VALUES ($1, $2, $3, $4, $5) \
@@ -316,7 +333,7 @@ async fn put_secret<C: Connection>(
     .map(drop)
 }
 
-async fn put_outbox<C: Connection>(
+async fn put_outbox<C: Execute>(
     c: &mut C,
     slot: &SlotRef,
     statement: &StatementId,
@@ -344,7 +361,7 @@ async fn put_outbox<C: Connection>(
     }
 }
 
-async fn put_evidence<C: Connection>(
+async fn put_evidence<C: Execute>(
     c: &mut C,
     accused: &PublicKey,
     kind: u8,
@@ -361,7 +378,7 @@ async fn put_evidence<C: Connection>(
     .map(drop)
 }
 
-async fn put_ban<C: Connection>(c: &mut C, key: &PublicKey, until: Option<Timestamp>) -> Result<(), Error> {
+async fn put_ban<C: Execute>(c: &mut C, key: &PublicKey, until: Option<Timestamp>) -> Result<(), Error> {
     let until: Value<'_> = until.map(|until| until.as_millis().cast_signed()).into();
     c.execute(
         "INSERT INTO bans (key, until) VALUES ($1, $2) \
@@ -372,7 +389,7 @@ async fn put_ban<C: Connection>(c: &mut C, key: &PublicKey, until: Option<Timest
     .map(drop)
 }
 
-async fn put_peers<C: Connection>(c: &mut C, peers: &[(PeerKey, String)]) -> Result<(), Error> {
+async fn put_peers<C: Execute>(c: &mut C, peers: &[(PeerKey, String)]) -> Result<(), Error> {
     for (peer, address) in peers {
         c.execute(
             "INSERT INTO peers (peer, address, seq) \

@@ -381,6 +381,10 @@ impl Marketplace {
             return turn.refuse(RejectReason::Unknown);
         }
         turn.nothing();
+        // Whoever invites can be reached and wants to be asked, whatever was before.
+        if let Some(search) = self.rider.as_mut().and_then(|rider| rider.search.as_mut()) {
+            search.refused.remove(invite.signer());
+        }
         if let (Some(bytes), Some(peer)) = (offered, turn.peer) {
             let judged = self.admission.admit_direct(&mut self.book, now, peer, &bytes);
             self.on_news(now, judged.news);

@@ -10,6 +10,8 @@
 mod candidates;
 
 use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
 
 use hailmesh_types::{Cell, Duration, GeoPoint, PublicKey, Timestamp};
 
@@ -43,6 +45,52 @@ pub fn eta_over(distance_m: f64, speed_kmh: u16) -> Duration {
 #[must_use]
 pub fn eta(from: Cell, to: Cell, speed_kmh: u16) -> Duration {
     eta_over(from.centre().distance_m(to.centre()), speed_kmh)
+}
+
+/// How a node decides whom to contact, over what it has heard.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Policy {
+    /// The nearest of the other side.
+    #[default]
+    Nearest,
+    /// The partner that nearest pair first gives this node.
+    NearestPair,
+    /// The partner that the assignment of least total pickup time gives this node.
+    Assignment,
+}
+
+impl Policy {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Nearest, Self::NearestPair, Self::Assignment];
+
+    /// Its name in configuration, command line and reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Nearest => "nearest",
+            Self::NearestPair => "nearest-pair",
+            Self::Assignment => "assignment",
+        }
+    }
+}
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A policy that is not one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown matching policy \"{0}\": expected nearest, nearest-pair or assignment")]
+pub struct PolicyError(String);
+
+impl FromStr for Policy {
+    type Err = PolicyError;
+
+    fn from_str(text: &str) -> Result<Self, PolicyError> {
+        Self::ALL.into_iter().find(|policy| policy.name() == text).ok_or_else(|| PolicyError(text.to_owned()))
+    }
 }
 
 /// Somebody in a local view: a waiting rider or a free driver.

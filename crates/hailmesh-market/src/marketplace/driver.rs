@@ -56,6 +56,9 @@ pub(super) struct DriverSide {
     pub(super) collected: Vec<Collected>,
     pub(super) counters: BTreeMap<StatementId, Verified<Counter>>,
     pub(super) invites: Vec<OpenInvite>,
+    /// Ride keys that the user has declined: the node does not invite them on its own,
+    /// or it would ring the phone again that was just put down.
+    pub(super) declined: VecDeque<PublicKey>,
     by_identity: Buckets<PublicKey>,
     by_origin: Buckets<Origin>,
     pub(super) lapses: VecDeque<Lapse>,
@@ -122,6 +125,7 @@ impl DriverSide {
             collected: Vec::new(),
             counters: BTreeMap::new(),
             invites: Vec::new(),
+            declined: VecDeque::new(),
             by_identity: Buckets::new(limits.requests_per_identity, limits.request_buckets),
             by_origin: Buckets::new(limits.requests_per_origin, limits.request_buckets),
             lapses: VecDeque::new(),

@@ -8,7 +8,7 @@ use crate::book::Side;
 use crate::command::{Answer, CommandError, DriverProfile};
 use crate::handshake::LaneState;
 use crate::journal::{Record, Role};
-use crate::matching::{Party, Query, RiderWant, nearest_pair, search_riders};
+use crate::matching::{Exclusion, Party, Query, RiderWant, nearest_pair, search_riders};
 use crate::output::{Event, Output};
 use crate::position::{PublishedPosition, RingChange};
 
@@ -332,7 +332,9 @@ impl Marketplace {
         let invited = |key: &PublicKey, attempt: u16, slot: u64| {
             driver.invites.iter().any(|one| one.rider == *key && one.attempt == attempt && one.slot == slot)
         };
-        let exclude = |key: &PublicKey| self.never(key, now);
+        let exclude = |key: &PublicKey| {
+            if driver.declined.contains(key) { Some(Exclusion::Busy) } else { self.never(key, now) }
+        };
         let query = Query {
             near: here.centre(),
             radius_m: None,

@@ -124,7 +124,14 @@ impl Node {
 
     fn hear(&mut self, topic: &Topic, bytes: &[u8]) -> Stop {
         self.admission
-            .judge(&mut self.book, now(), PeerKey::from_bytes([1; 32]), topic, bytes, &no_evidence)
+            .judge(
+                &mut self.book,
+                now(),
+                PeerKey::from_bytes([1; 32]),
+                topic,
+                &bytes.to_vec().into(),
+                &no_evidence,
+            )
             .stop
     }
 }

@@ -20,13 +20,13 @@ use std::sync::Arc;
 use hailmesh_types::{Cell, NetworkName, PeerKey, PublicKey, Resolution, StatementId, Timestamp};
 use hailmesh_wire::limits::{EVIDENCE_BYTES_MAX, STATEMENT_BYTES_MAX};
 use hailmesh_wire::{
-    AnyStatement, DecodeError, DriverOffer, Evidence, Header, Kind, NetworkId, Revocation, RiderOffer, Role,
-    Signed, Subject, Topic, Verified, pow_ok,
+    AnyStatement, DecodeError, DriverOffer, Ed25519, Evidence, Heard, Kind, NetworkId, Revocation,
+    RiderOffer, Role, Signatures, Signed, Subject, Topic, Verified, pow_ok,
 };
 
 use crate::book::{Booked, BookedDriver, BookedRider, Full, Offer, OfferBook, Side};
 use crate::budget::{Bucket, Buckets, FairBudget};
-use crate::certificates::{Bearer, CertRefusal, Certificates, Level, Standing};
+use crate::certificates::{Bearer, CertRefusal, Certificates, Inline, Level, Standing};
 use crate::limits::Limits;
 use crate::output::Verdict;
 use authors::{Authors, Sequence};
@@ -125,6 +125,7 @@ impl Newsworthy for RiderOffer {
 /// The gate of the offer book and of what is known about strangers.
 #[derive(Debug, Clone)]
 pub struct Admission {
+    signatures: Arc<dyn Signatures>,
     network: NetworkName,
     network_id: NetworkId,
     pow_bits: u8,
@@ -149,6 +150,7 @@ impl Admission {
     pub fn new(network: NetworkName, pow_bits: u8, issuers: Vec<PublicKey>, limits: Limits) -> Self {
         let network_id = NetworkId::of(&network);
         Self {
+            signatures: Arc::new(Ed25519),
             network,
             network_id,
             pow_bits,
@@ -168,6 +170,12 @@ impl Admission {
         }
     }
 
+    /// The same with other signatures.
+    #[must_use]
+    pub fn with_signatures(self, signatures: Arc<dyn Signatures>) -> Self {
+        Self { signatures, ..self }
+    }
+
     /// Judges a gossip message that `source` forwarded on `topic`. `check` is asked about
     /// evidence when its turn comes (P13.8).
     pub fn judge(
@@ -176,11 +184,11 @@ impl Admission {
         now: Timestamp,
         source: PeerKey,
         topic: &Topic,
-        data: &[u8],
+        heard: &Heard,
         check: EvidenceCheck<'_>,
     ) -> Judgement {
         let mut news = Vec::new();
-        let stop = match (self.open(topic, data), topic.subject()) {
+        let stop = match (self.open(topic, heard), topic.subject()) {
             (Err(stop), _) => stop,
             (Ok(AnyStatement::DriverOffer(offer)), Subject::Offers(cell)) => {
                 self.admit(book, now, Route::Gossip(cell, source), offer, &mut news)
@@ -208,10 +216,10 @@ impl Admission {
         book: &mut OfferBook,
         now: Timestamp,
         source: PeerKey,
-        data: &[u8],
+        heard: &Heard,
     ) -> Judgement {
         let mut news = Vec::new();
-        let stop = match self.open_statement(data, STATEMENT_BYTES_MAX) {
+        let stop = match self.open_statement(heard, STATEMENT_BYTES_MAX) {
             Err(stop) => stop,
             Ok(AnyStatement::DriverOffer(offer)) => {
                 self.admit(book, now, Route::Direct(source), offer, &mut news)
@@ -244,8 +252,10 @@ impl Admission {
             crate::journal::Role::Driver => Role::Driver,
             crate::journal::Role::Rider => Role::Rider,
         };
+        let read = |index: usize| AnyStatement::decode(certs[index].as_slice());
+        let certs = Inline { bytes: certs, read: &read };
         let chain = self.certificates.resolve(now, &Bearer { signer, role, issued, cert_id, certs })?;
-        chain.verify()?;
+        chain.verify(&*self.signatures)?;
         let standing = chain.standing.clone();
         self.certificates.keep(chain);
         Ok(standing)
@@ -339,7 +349,7 @@ impl Admission {
     }
 
     /// Steps 1 to 6: what the bytes and the topic say.
-    fn open(&self, topic: &Topic, data: &[u8]) -> Result<AnyStatement, Stop> {
+    fn open<'h>(&self, topic: &Topic, heard: &'h Heard) -> Result<&'h AnyStatement, Stop> {
         let bytes_max = match topic.subject() {
             Subject::Offers(_) => STATEMENT_BYTES_MAX,
             Subject::Evidence => EVIDENCE_BYTES_MAX,
@@ -347,28 +357,28 @@ impl Admission {
         if *topic.network() != self.network {
             return Err(Stop::Topic);
         }
-        self.open_if(data, bytes_max, |kind| match topic.subject() {
+        self.open_if(heard, bytes_max, |kind| match topic.subject() {
             Subject::Offers(_) => matches!(kind, Kind::DriverOffer | Kind::RiderOffer),
             Subject::Evidence => matches!(kind, Kind::Evidence | Kind::Revocation),
         })
     }
 
-    fn open_statement(&self, data: &[u8], bytes_max: usize) -> Result<AnyStatement, Stop> {
-        self.open_if(data, bytes_max, |kind| matches!(kind, Kind::DriverOffer | Kind::RiderOffer))
+    fn open_statement<'h>(&self, heard: &'h Heard, bytes_max: usize) -> Result<&'h AnyStatement, Stop> {
+        self.open_if(heard, bytes_max, |kind| matches!(kind, Kind::DriverOffer | Kind::RiderOffer))
     }
 
-    fn open_if(
+    fn open_if<'h>(
         &self,
-        data: &[u8],
+        heard: &'h Heard,
         bytes_max: usize,
         belongs: impl Fn(Kind) -> bool,
-    ) -> Result<AnyStatement, Stop> {
+    ) -> Result<&'h AnyStatement, Stop> {
         // 1
-        if data.len() > bytes_max {
+        if heard.bytes().len() > bytes_max {
             return Err(Stop::Size);
         }
         // 2
-        let header = Header::peek(data).map_err(|_| Stop::Envelope)?;
+        let header = heard.header().map_err(|_| Stop::Envelope)?;
         // 3
         let kind = header.kind().map_err(|_| Stop::Unsupported)?;
         // 4
@@ -376,8 +386,8 @@ impl Admission {
             return Err(Stop::Topic);
         }
         // 4 and 5: the body is read before the signer's key, whose form costs more; both reject.
-        let statement = AnyStatement::decode_peeked(data.into(), header)
-            .map_err(|error| if error.clause == "P2.8" { Stop::Key } else { Stop::Body })?;
+        let statement =
+            heard.statement().map_err(|error| if error.clause == "P2.8" { Stop::Key } else { Stop::Body })?;
         // 6
         match statement.ext().unknown_critical() {
             Some(_) => Err(Stop::CriticalExtension),
@@ -390,7 +400,7 @@ impl Admission {
         book: &mut OfferBook,
         now: Timestamp,
         route: Route,
-        offer: Signed<O>,
+        offer: &Signed<O>,
         news: &mut Vec<News>,
     ) -> Stop {
         match self.try_admit(book, now, route, offer, news) {
@@ -405,7 +415,7 @@ impl Admission {
         book: &mut OfferBook,
         now: Timestamp,
         route: Route,
-        offer: Signed<O>,
+        offer: &Signed<O>,
         news: &mut Vec<News>,
     ) -> Result<(), Stop> {
         let body = offer.body();
@@ -457,12 +467,17 @@ impl Admission {
             return Err(Stop::VerificationRate);
         }
         // 12, 13
+        let missing = || DecodeError::new("P4.3", "no such certificate");
+        let read = |index: usize| match offer.certificate(index) {
+            Some(read) => read.cloned().map_err(Clone::clone),
+            None => Err(missing()),
+        };
         let bearer = Bearer {
             signer: offer.signer(),
             role: O::ROLE,
             issued: body.made(),
             cert_id,
-            certs: body.certs(),
+            certs: Inline { bytes: body.certs(), read: &read },
         };
         let chain = self.certificates.resolve(now, &bearer).map_err(stop_of)?;
         let level = chain.standing.level;
@@ -477,13 +492,13 @@ impl Admission {
         }
         // 14
         let missing = chain.standing.missing;
-        let awaits_certificate = self.check_work(&offer, district, level, missing)?;
+        let awaits_certificate = self.check_work(offer, district, level, missing)?;
         // 15
         for _ in 0..=chain.cost() {
             self.verification.charge(route.peer(), now);
         }
-        let offer = offer.verify().map_err(|_| Stop::Signature)?;
-        chain.verify().map_err(stop_of)?;
+        let offer = offer.clone().verify_with(&*self.signatures).map_err(|_| Stop::Signature)?;
+        chain.verify(&*self.signatures).map_err(stop_of)?;
         self.certificates.keep(chain);
         if let Some(id) = missing.filter(|_| self.credentials_matter()) {
             news.push(News::CertificateWanted(id, *route.peer()));

@@ -61,8 +61,6 @@ pub trait Offer: Body + 'static {
     fn slot(&self) -> u64;
     /// Statement id of its leaf certificate.
     fn cert_id(&self) -> Option<StatementId>;
-    /// Certificates that came with it.
-    fn certs(&self) -> &[Vec<u8>];
     /// Proof of work (P16.6).
     fn pow(&self) -> Option<&[u8; 8]>;
 
@@ -103,10 +101,6 @@ macro_rules! offer {
 
             fn cert_id(&self) -> Option<StatementId> {
                 self.cert_id
-            }
-
-            fn certs(&self) -> &[Vec<u8>] {
-                &self.certs
             }
 
             fn pow(&self) -> Option<&[u8; 8]> {

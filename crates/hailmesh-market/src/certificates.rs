@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use hailmesh_types::{Class, PublicKey, StatementId, Timestamp};
 use hailmesh_wire::{
     AnyStatement, Body, Credential, CredentialMode, DecodeError, NetworkId, Revocation, Role, ShiftCert,
-    Signed, Verified,
+    Signatures, Signed, Verified,
 };
 
 use crate::index::Author;
@@ -98,8 +98,8 @@ enum Certificate {
 }
 
 impl Certificate {
-    fn decode(bytes: &[u8]) -> Result<Self, CertRefusal> {
-        match AnyStatement::decode(bytes).map_err(CertRefusal::Invalid)? {
+    fn of(statement: AnyStatement) -> Result<Self, CertRefusal> {
+        match statement {
             AnyStatement::ShiftCert(cert) => Ok(Self::Shift(cert)),
             AnyStatement::Credential(credential) => Ok(Self::Credential(credential)),
             other => Err(invalid("P4.3", format!("a {} where a certificate belongs", other.kind()))),
@@ -120,10 +120,10 @@ impl Certificate {
         }
     }
 
-    fn verify(&self) -> Result<(), DecodeError> {
+    fn verify(&self, signatures: &dyn Signatures) -> Result<(), DecodeError> {
         match self {
-            Self::Shift(cert) => cert.clone().verify().map(|_| ()),
-            Self::Credential(credential) => credential.clone().verify().map(|_| ()),
+            Self::Shift(cert) => cert.clone().verify_with(signatures).map(|_| ()),
+            Self::Credential(credential) => credential.clone().verify_with(signatures).map(|_| ()),
         }
     }
 }
@@ -146,19 +146,28 @@ impl Chain {
     }
 
     /// Checks the signatures of what was not seen before.
-    pub(crate) fn verify(&self) -> Result<(), CertRefusal> {
-        self.fresh.iter().try_for_each(Certificate::verify).map_err(CertRefusal::Signature)
+    pub(crate) fn verify(&self, signatures: &dyn Signatures) -> Result<(), CertRefusal> {
+        let verify = |certificate: &Certificate| certificate.verify(signatures);
+        self.fresh.iter().try_for_each(verify).map_err(CertRefusal::Signature)
     }
 }
 
 /// The statement that certificates came with.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(crate) struct Bearer<'a> {
     pub signer: &'a PublicKey,
     pub role: Role,
     pub issued: Timestamp,
     pub cert_id: Option<StatementId>,
-    pub certs: &'a [Vec<u8>],
+    pub certs: Inline<'a>,
+}
+
+/// Certificates as they came.
+#[derive(Clone, Copy)]
+pub(crate) struct Inline<'a> {
+    pub bytes: &'a [Vec<u8>],
+    /// Reads the one of this index.
+    pub read: &'a dyn Fn(usize) -> Result<AnyStatement, DecodeError>,
 }
 
 /// What an issuer has taken back: the newest list only.
@@ -257,9 +266,9 @@ impl Certificates {
             let standing = Standing { level: self.level(bearer.signer, false), ..Standing::default() };
             return Ok(Chain { standing, ..Chain::default() });
         };
-        let mut gathered = self.gather(bearer.certs, Some(&leaf_id))?;
+        let mut gathered = self.gather(&bearer.certs, Some(&leaf_id))?;
         let leaf = gathered.take(self, leaf_id);
-        if leaf.is_none() && !bearer.certs.is_empty() {
+        if leaf.is_none() && !bearer.certs.bytes.is_empty() {
             return Err(invalid("P4.3", "cert_id names none of the certificates"));
         }
         let standing = match leaf {
@@ -300,20 +309,21 @@ impl Certificates {
     }
 
     /// Reads what came inline; what is known byte for byte is not read again.
-    fn gather(&self, certs: &[Vec<u8>], leaf: Option<&StatementId>) -> Result<Gathered, CertRefusal> {
+    fn gather(&self, certs: &Inline<'_>, leaf: Option<&StatementId>) -> Result<Gathered, CertRefusal> {
         let known_leaf = leaf.and_then(|id| self.cache.peek(id));
         let known_credential = match known_leaf {
             Some(Certificate::Shift(cert)) => cert.body().cred_id.as_ref().and_then(|id| self.cache.peek(id)),
             _ => None,
         };
         let mut gathered = Gathered::default();
-        for bytes in certs {
+        for (index, bytes) in certs.bytes.iter().enumerate() {
             let mut expected = [known_leaf, known_credential].into_iter().flatten();
             if let Some(known) = expected.find(|known| known.bytes() == bytes.as_slice()) {
                 gathered.left.push((known.clone(), false));
                 continue;
             }
-            let certificate = Certificate::decode(bytes)?;
+            let read = (certs.read)(index).map_err(CertRefusal::Invalid)?;
+            let certificate = Certificate::of(read)?;
             let (network, critical) = match &certificate {
                 Certificate::Shift(cert) => (cert.network(), cert.body().ext().unknown_critical()),
                 Certificate::Credential(cred) => (cred.network(), cred.body().ext().unknown_critical()),
@@ -442,7 +452,8 @@ impl Certificates {
     /// certificates lead from the accused to a credential, whenever they were valid,
     /// since what is shown may be old. Signatures are still to be checked.
     pub(crate) fn stand_behind(&self, accused: &PublicKey, certs: &[Vec<u8>]) -> Result<Chain, CertRefusal> {
-        let gathered = self.gather(certs, None)?;
+        let read = |index: usize| AnyStatement::decode(certs[index].as_slice());
+        let gathered = self.gather(&Inline { bytes: certs, read: &read }, None)?;
         let mut chain = Chain::default();
         let mut subject = *accused;
         for (certificate, _) in &gathered.left {

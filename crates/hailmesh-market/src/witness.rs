@@ -7,11 +7,12 @@
 //! body of EVIDENCE, ready to be signed with a throw-away key (P18.3).
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use hailmesh_types::{Duration, PublicKey, Timestamp};
 use hailmesh_wire::{
-    Accept, Ack, AnyVerified, Confirm, Cosign, Counter, DriverOffer, Evidence, EvidenceKind, Release,
-    Request, RiderOffer, ShiftCert, Verified, Void, evidence,
+    Accept, Ack, AnyVerified, Confirm, Cosign, Counter, DriverOffer, Ed25519, Evidence, EvidenceKind,
+    Release, Request, RiderOffer, ShiftCert, Signatures, Verified, Void, evidence,
 };
 
 /// ACCEPTs kept, and statements of each other sort (P20).
@@ -25,6 +26,7 @@ const HEADS: usize = 4_096;
 /// verified, so that nobody can be framed with it.
 #[derive(Debug, Clone)]
 pub struct Witness {
+    signatures: Arc<dyn Signatures>,
     kept: usize,
     span: Duration,
     accepts: Shelf,
@@ -49,6 +51,7 @@ impl Witness {
     #[must_use]
     pub fn new(kept: usize, span: Duration) -> Self {
         Self {
+            signatures: Arc::new(Ed25519),
             kept,
             span,
             accepts: Shelf::default(),
@@ -58,6 +61,12 @@ impl Witness {
             certs: Shelf::default(),
             heads: BTreeMap::new(),
         }
+    }
+
+    /// The same with other signatures.
+    #[must_use]
+    pub fn with_signatures(self, signatures: Arc<dyn Signatures>) -> Self {
+        Self { signatures, ..self }
     }
 
     /// How many statements are kept, last offers included.
@@ -85,7 +94,7 @@ impl Witness {
     ) -> Vec<Evidence> {
         self.expire(now);
         let new = AnyVerified::from(accept.clone());
-        let mut found = Findings::of(*accept.signer());
+        let mut found = self.findings(*accept.signer());
         found.try_kind(EvidenceKind::E4d, &[&new]);
         let offer = offer.map(|offer| AnyVerified::from(offer.clone()));
         if let Some(offer) = &offer {
@@ -121,7 +130,7 @@ impl Witness {
     pub fn observe_confirm(&mut self, now: Timestamp, confirm: &Verified<Confirm>) -> Vec<Evidence> {
         self.expire(now);
         let new = AnyVerified::from(confirm.clone());
-        let mut found = Findings::of(*confirm.signer());
+        let mut found = self.findings(*confirm.signer());
         found.try_kind(EvidenceKind::E4d, &[&new]);
         for other in self.confirms.of(confirm.signer()) {
             for kind in [EvidenceKind::E2, EvidenceKind::E4a, EvidenceKind::E8] {
@@ -139,7 +148,7 @@ impl Witness {
     pub fn observe_ack(&mut self, now: Timestamp, ack: &Verified<Ack>) -> Vec<Evidence> {
         self.expire(now);
         let new = AnyVerified::from(ack.clone());
-        let mut found = Findings::of(*ack.signer());
+        let mut found = self.findings(*ack.signer());
         for void in self.ends.of(ack.signer()) {
             found.try_kind(EvidenceKind::E3, &[&new, void]);
         }
@@ -170,7 +179,7 @@ impl Witness {
     pub fn observe_offer(&mut self, now: Timestamp, offer: &Verified<DriverOffer>) -> Vec<Evidence> {
         self.expire(now);
         let new = AnyVerified::from(offer.clone());
-        let mut found = Findings::of(*offer.signer());
+        let mut found = self.findings(*offer.signer());
         for accept in self.accepts.of(offer.signer()) {
             found.try_kind(EvidenceKind::E9, &[&new, accept]);
         }
@@ -186,10 +195,11 @@ impl Witness {
     /// Two offers of one author and sequence number, as admission finds them: E6.
     #[must_use]
     pub fn observe_rider_offers(
+        &self,
         first: &Verified<RiderOffer>,
         second: &Verified<RiderOffer>,
     ) -> Vec<Evidence> {
-        let mut found = Findings::of(*first.signer());
+        let mut found = self.findings(*first.signer());
         let pair = [AnyVerified::from(first.clone()), AnyVerified::from(second.clone())];
         found.try_kind(EvidenceKind::E6, &[&pair[0], &pair[1]]);
         found.evidence
@@ -199,7 +209,7 @@ impl Witness {
     pub fn observe_cert(&mut self, now: Timestamp, cert: &Verified<ShiftCert>) -> Vec<Evidence> {
         self.expire(now);
         let new = AnyVerified::from(cert.clone());
-        let mut found = Findings::of(*cert.signer());
+        let mut found = self.findings(*cert.signer());
         for other in self.certs.of(cert.signer()) {
             found.try_kind(EvidenceKind::E7, &[other, &new]);
         }
@@ -209,7 +219,7 @@ impl Witness {
 
     fn observe_end(&mut self, now: Timestamp, new: AnyVerified) -> Vec<Evidence> {
         self.expire(now);
-        let mut found = Findings::of(*new.signer());
+        let mut found = self.findings(*new.signer());
         for other in self.ends.of(new.signer()) {
             found.try_kind(EvidenceKind::E8, &[other, &new]);
         }
@@ -230,6 +240,10 @@ impl Witness {
         if let Some((_, confirm)) = confirm {
             found.try_kind(EvidenceKind::E4c, &[ack, confirm, accept]);
         }
+    }
+
+    fn findings(&self, accused: PublicKey) -> Findings {
+        Findings { signatures: Arc::clone(&self.signatures), accused, evidence: Vec::new() }
     }
 
     fn keep_head(&mut self, now: Timestamp, offer: &Verified<DriverOffer>) {
@@ -279,27 +293,25 @@ impl Shelf {
 
 /// Evidence against one key, at most one piece of each kind.
 struct Findings {
+    signatures: Arc<dyn Signatures>,
     accused: PublicKey,
     evidence: Vec<Evidence>,
 }
 
 impl Findings {
-    const fn of(accused: PublicKey) -> Self {
-        Self { accused, evidence: Vec::new() }
-    }
-
     fn try_kind(&mut self, kind: EvidenceKind, statements: &[&AnyVerified]) {
         if self.evidence.iter().any(|known| known.kind == kind) {
             return;
         }
         let statements: Vec<AnyVerified> = statements.iter().map(|statement| (*statement).clone()).collect();
-        if !evidence::contradicts(kind, &self.accused, &statements) {
+        if !evidence::contradicts(kind, &self.accused, &statements, &*self.signatures) {
             return;
         }
         let network = statements[0].network();
         let envelopes = statements.iter().map(|statement| statement.bytes().to_vec()).collect();
         // Statements too long to fit into one EVIDENCE stay a private matter.
-        self.evidence.extend(evidence::build(kind, self.accused, envelopes, Vec::new(), network));
+        let built = evidence::build(kind, self.accused, envelopes, Vec::new(), network, &*self.signatures);
+        self.evidence.extend(built);
     }
 }
 
@@ -478,7 +490,7 @@ mod tests {
 
     fn kinds(found: &[Evidence]) -> Vec<EvidenceKind> {
         for one in found {
-            evidence::check(one, network()).expect("what a witness reports is evidence");
+            evidence::check(one, network(), &Ed25519).expect("what a witness reports is evidence");
         }
         found.iter().map(|one| one.kind).collect()
     }

@@ -369,7 +369,7 @@ fn every_step_stops_what_it_is_for() {
         let Case { mut node, topic, source, bytes, check } = case;
         let before = knowledge(&node);
         let counted = node.admission.stats().count(stop);
-        let judgement = node.admission.judge(&mut node.book, node.now, source, &topic, &bytes, &check);
+        let judgement = node.admission.judge(&mut node.book, node.now, source, &topic, &bytes.into(), &check);
         assert_eq!(judgement.stop, stop, "case {number}");
         assert_eq!(judgement.verdict, stop.verdict(), "case {number}");
         assert_eq!(node.admission.stats().count(stop), counted + 1);
@@ -591,11 +591,17 @@ fn an_identity_nobody_vouches_for_shields_no_key() {
 fn an_offer_with_an_invite_needs_no_topic() {
     let mut node = plain();
     let bytes = sign(&key(1), genuine());
-    let judgement = node.admission.admit_direct(&mut node.book, start(), peer(1), &bytes);
+    let judgement = node.admission.admit_direct(&mut node.book, start(), peer(1), &bytes.clone().into());
     assert!(matches!(judgement.news[..], [News::Driver(_)]));
     assert_eq!(node.book.driver(&public(&key(1))).unwrap().source, None);
-    assert_eq!(node.admission.admit_direct(&mut node.book, start(), peer(1), &bytes).stop, Stop::Duplicate);
-    assert_eq!(node.admission.admit_direct(&mut node.book, start(), peer(1), &[0; 2_000]).stop, Stop::Size);
+    assert_eq!(
+        node.admission.admit_direct(&mut node.book, start(), peer(1), &bytes.clone().into()).stop,
+        Stop::Duplicate
+    );
+    assert_eq!(
+        node.admission.admit_direct(&mut node.book, start(), peer(1), &vec![0; 2_000].into()).stop,
+        Stop::Size
+    );
 }
 
 #[test]
@@ -606,7 +612,7 @@ fn an_offer_with_an_invite_comes_in_when_gossip_of_its_author_is_used_up() {
     }
     let fresh = sign(&key(1), driver_offer(4, start(), home()));
     assert_eq!(node.hear(&fresh).stop, Stop::AuthorRate);
-    let judgement = node.admission.admit_direct(&mut node.book, start(), peer(1), &fresh);
+    let judgement = node.admission.admit_direct(&mut node.book, start(), peer(1), &fresh.into());
     assert!(matches!(judgement.news[..], [News::Driver(_)]), "{judgement:?}");
     assert_eq!(node.book.driver(&public(&key(1))).unwrap().offer.body().seq, 4);
 }
@@ -620,7 +626,10 @@ fn offers_that_are_old_on_arrival_are_counted() {
     node.now = start() + secs(31);
     assert_eq!(node.hear(&sign(&key(2), driver_offer(1, start(), home()))).stop, Stop::None);
     let direct = sign(&key(3), driver_offer(1, start(), home()));
-    assert_eq!(node.admission.admit_direct(&mut node.book, node.now, peer(1), &direct).stop, Stop::None);
+    assert_eq!(
+        node.admission.admit_direct(&mut node.book, node.now, peer(1), &direct.into()).stop,
+        Stop::None
+    );
     let stats = node.admission.stats();
     assert_eq!((stats.late(), stats.accepted()), (1, 3));
 }

@@ -96,7 +96,7 @@ proptest! {
                             sign(&signer, offer)
                         }
                     };
-                    prop_assert_eq!(node.admission.admit_direct(&mut node.book, now, peer(1), &bytes).stop, Stop::None);
+                    prop_assert_eq!(node.admission.admit_direct(&mut node.book, now, peer(1), &bytes.into()).stop, Stop::None);
                     list.retain(|line| line.key != public(&signer));
                     list.push(Line { key: public(&signer), side, cell, expires: now + secs(ttl_s) });
                 }
@@ -115,7 +115,7 @@ proptest! {
                             sign(&signer, offer)
                         }
                     };
-                    let judgement = node.admission.admit_direct(&mut node.book, now, peer(1), &bytes);
+                    let judgement = node.admission.admit_direct(&mut node.book, now, peer(1), &bytes.into());
                     prop_assert_eq!(&judgement.news, &[News::Withdrawn(public(&signer), side)]);
                     list.retain(|line| line.key != public(&signer));
                 }
@@ -167,7 +167,7 @@ fn anyone(near: GeoPoint) -> Query<'static, DriverWant> {
 
 fn admit(node: &mut Node, signer: u32, offer: hailmesh_wire::DriverOffer) -> Stop {
     let bytes = sign(&key(signer), offer);
-    node.admission.admit_direct(&mut node.book, node.now, peer(1), &bytes).stop
+    node.admission.admit_direct(&mut node.book, node.now, peer(1), &bytes.into()).stop
 }
 
 #[test]
@@ -255,7 +255,10 @@ fn a_freed_driver_finds_the_riders_it_can_serve() {
         let mut offer = rider_offer(1, start(), cell_at(times_square(), 8));
         change(offer.live.as_mut().unwrap());
         let bytes = sign(&key(signer), offer);
-        assert_eq!(node.admission.admit_direct(&mut node.book, start(), peer(1), &bytes).stop, Stop::None);
+        assert_eq!(
+            node.admission.admit_direct(&mut node.book, start(), peer(1), &bytes.into()).stop,
+            Stop::None
+        );
     };
     hear(&mut node, 1, &|_| {});
     hear(&mut node, 2, &|terms| terms.seats = Seats::new(5).unwrap());

@@ -209,9 +209,17 @@ impl FromStr for PublicKey {
     }
 }
 
+/// Longest name of a network, bytes.
+const NETWORK_NAME_BYTES: usize = 16;
+
 /// The name of a network, 1 to 16 characters of `a`–`z`, `0`–`9` and `-` (P2.12).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NetworkName(String);
+///
+/// It is kept in place, so that comparing topics touches no other memory.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NetworkName {
+    /// Filled up with zeros, which no name holds and which sort first.
+    bytes: [u8; NETWORK_NAME_BYTES],
+}
 
 /// Why a text is not a network name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -222,7 +230,15 @@ impl NetworkName {
     /// The text of the name.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        let len = self.bytes.iter().position(|byte| *byte == 0).unwrap_or(NETWORK_NAME_BYTES);
+        // Only ASCII gets in.
+        std::str::from_utf8(&self.bytes[..len]).unwrap_or_default()
+    }
+
+    const fn of_ascii(text: &str) -> Self {
+        let mut bytes = [0; NETWORK_NAME_BYTES];
+        bytes.split_at_mut(text.len()).0.copy_from_slice(text.as_bytes());
+        Self { bytes }
     }
 }
 
@@ -231,8 +247,8 @@ impl FromStr for NetworkName {
 
     fn from_str(text: &str) -> Result<Self, NetworkNameError> {
         let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        if (1..=16).contains(&text.len()) && text.chars().all(allowed) {
-            Ok(Self(text.to_owned()))
+        if (1..=NETWORK_NAME_BYTES).contains(&text.len()) && text.chars().all(allowed) {
+            Ok(Self::of_ascii(text))
         } else {
             Err(NetworkNameError(text.to_owned()))
         }
@@ -242,13 +258,19 @@ impl FromStr for NetworkName {
 impl Default for NetworkName {
     /// The live network, `main`.
     fn default() -> Self {
-        Self("main".to_owned())
+        Self::of_ascii("main")
     }
 }
 
 impl fmt::Display for NetworkName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for NetworkName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "NetworkName({:?})", self.as_str())
     }
 }
 
@@ -291,6 +313,10 @@ mod tests {
     fn network_names() {
         assert!("main".parse::<NetworkName>().is_ok());
         assert!("a-1".parse::<NetworkName>().is_ok());
+        for name in ["a", "main", "sixteen-letters-"] {
+            assert_eq!(name.parse::<NetworkName>().map(|name| name.to_string()).as_deref(), Ok(name));
+        }
+        assert!("a".parse::<NetworkName>() < "a-".parse::<NetworkName>(), "ordered as text");
         for bad in ["", "Main", "seventeen-letters", "a b", "ä"] {
             assert!(bad.parse::<NetworkName>().is_err(), "{bad}");
         }

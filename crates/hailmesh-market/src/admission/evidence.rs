@@ -86,7 +86,7 @@ impl Admission {
         book: &mut OfferBook,
         now: Timestamp,
         source: PeerKey,
-        statement: Signed<Evidence>,
+        statement: &Signed<Evidence>,
         check: EvidenceCheck<'_>,
         news: &mut Vec<News>,
     ) -> Stop {
@@ -104,7 +104,7 @@ impl Admission {
         book: &mut OfferBook,
         now: Timestamp,
         source: PeerKey,
-        statement: Signed<Evidence>,
+        statement: &Signed<Evidence>,
         check: EvidenceCheck<'_>,
     ) -> Result<News, Stop> {
         let body = statement.body();
@@ -139,8 +139,8 @@ impl Admission {
             return Err(Stop::EvidenceRate);
         }
         check(body).map_err(|_| Stop::EvidenceWrong)?;
-        chain.verify().map_err(|_| Stop::EvidenceWrong)?;
-        let statement = statement.verify().map_err(|_| Stop::Signature)?;
+        chain.verify(&*self.signatures).map_err(|_| Stop::EvidenceWrong)?;
+        let statement = statement.clone().verify_with(&*self.signatures).map_err(|_| Stop::Signature)?;
         self.evidence_rate.take(self.limits.evidence_rate, now);
         self.certificates.keep(chain);
         let body = statement.body();
@@ -154,12 +154,12 @@ impl Admission {
         book: &mut OfferBook,
         now: Timestamp,
         source: PeerKey,
-        statement: Signed<Revocation>,
+        statement: &Signed<Revocation>,
         news: &mut Vec<News>,
     ) -> Stop {
         let body = statement.body();
         let is_current = body.issued <= now + self.limits.clock_tolerance && now <= body.until;
-        if !is_current || !self.certificates.is_news(&statement) {
+        if !is_current || !self.certificates.is_news(statement) {
             return Stop::RevocationIrrelevant;
         }
         if !(self.peers_evidence.take(&source, now)
@@ -167,7 +167,9 @@ impl Admission {
         {
             return Stop::EvidenceRate;
         }
-        let Ok(revocation) = statement.verify() else { return Stop::Signature };
+        let Ok(revocation) = statement.clone().verify_with(&*self.signatures) else {
+            return Stop::Signature;
+        };
         self.evidence_rate.take(self.limits.evidence_rate, now);
         self.certificates.revoke(&revocation);
         self.purge(book, now);

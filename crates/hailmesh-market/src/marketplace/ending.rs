@@ -284,7 +284,7 @@ impl Marketplace {
         let ride = deal.bound.ride;
         let void = deal.last_said(Kind::Void, false);
         let void: Option<Verified<Void>> =
-            void.and_then(|said| Verified::from_own_journal(said.bytes.clone()).ok());
+            void.and_then(|said| Verified::from_own_journal(said.bytes.clone(), &*self.signatures).ok());
         let reason = match outcome {
             Outcome::NoAck => Some("the driver did not acknowledge in time"),
             Outcome::CounterpartyVoid => void.map(|void| match void.body().outcome {

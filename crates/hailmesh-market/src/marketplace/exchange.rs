@@ -286,7 +286,7 @@ impl Marketplace {
         {
             return turn.refuse(reason);
         }
-        let Ok(statement) = statement.verify() else {
+        let Ok(statement) = statement.verify_with(&*self.signatures) else {
             self.blame(turn.peer);
             return turn.refuse(RejectReason::Bad);
         };

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use ed25519_dalek::SigningKey;
 use hailmesh_types::{PublicKey, Timestamp};
 use hailmesh_wire::{
-    DecodeError, Evidence, EvidenceKind, Header, RiderOffer, ShiftCert, Signed, Subject, Topic, Verified,
-    evidence,
+    AnyStatement, Body, DecodeError, Evidence, EvidenceKind, Heard, Subject, Topic, Verified, evidence,
 };
 
 use crate::admission::News;
@@ -26,15 +25,16 @@ const CERTS_SEEN_MAX: usize = 4_096;
 const EVIDENCE_PENDING_MAX: usize = 256;
 
 impl Marketplace {
-    pub(super) fn on_gossip(&mut self, now: Timestamp, message: MessageRef, topic: &Topic, bytes: Vec<u8>) {
-        if self.is_from_own_key(&bytes) {
-            self.watch_for_copies(now, &bytes);
+    pub(super) fn on_gossip(&mut self, now: Timestamp, message: MessageRef, topic: &Topic, heard: &Heard) {
+        if self.is_from_own_key(heard) {
+            self.watch_for_copies(now, heard);
             return self.out(Output::Judge { message, verdict: Verdict::Ignore });
         }
-        let network = self.network;
-        let check =
-            |found: &Evidence| -> Result<(), DecodeError> { evidence::check(found, network).map(|_| ()) };
-        let judged = self.admission.judge(&mut self.book, now, message.source, topic, &bytes, &check);
+        let (network, signatures) = (self.network, &*self.signatures);
+        let check = |found: &Evidence| -> Result<(), DecodeError> {
+            evidence::check(found, network, signatures).map(|_| ())
+        };
+        let judged = self.admission.judge(&mut self.book, now, message.source, topic, heard, &check);
         self.out(Output::Judge { message, verdict: judged.verdict });
         self.on_news(now, judged.news);
     }
@@ -54,7 +54,14 @@ impl Marketplace {
                 News::Withdrawn(..) => {}
                 News::Equivocation { accused, first, second } => {
                     let both = vec![first.to_vec(), second.to_vec()];
-                    let found = evidence::build(EvidenceKind::E6, accused, both, Vec::new(), self.network);
+                    let found = evidence::build(
+                        EvidenceKind::E6,
+                        accused,
+                        both,
+                        Vec::new(),
+                        self.network,
+                        &*self.signatures,
+                    );
                     self.accuse(now, found.into_iter().collect());
                 }
                 News::Evidence(found) => self.note_evidence(now, &found),
@@ -108,8 +115,8 @@ impl Marketplace {
 
     // ---- copies of the own key ----
 
-    fn is_from_own_key(&self, bytes: &[u8]) -> bool {
-        let Ok(header) = Header::peek(bytes) else { return false };
+    fn is_from_own_key(&self, heard: &Heard) -> bool {
+        let Ok(header) = heard.header() else { return false };
         let driver = self.driver.as_ref().is_some_and(|driver| driver.key.as_bytes() == &header.signer);
         driver
             || self
@@ -119,14 +126,11 @@ impl Marketplace {
     }
 
     /// P11.9: a verified offer of an own key with a number that was not used here.
-    fn watch_for_copies(&mut self, now: Timestamp, bytes: &[u8]) {
-        use hailmesh_wire::DriverOffer;
-        let shared: Arc<[u8]> = bytes.into();
+    fn watch_for_copies(&mut self, now: Timestamp, heard: &Heard) {
+        let Ok(statement) = heard.statement() else { return };
         if let Some(driver) = self.driver.as_ref() {
-            let Ok(offer) = Signed::<DriverOffer>::decode(Arc::clone(&shared)).and_then(Signed::verify)
-            else {
-                return;
-            };
+            let AnyStatement::DriverOffer(offer) = statement else { return };
+            let Ok(offer) = offer.clone().verify_with(&*self.signatures) else { return };
             let body = offer.body();
             let open = driver.lane.slot + u64::from(!driver.is_free());
             let ours = body.seq <= driver.seq && body.slot <= open;
@@ -135,7 +139,8 @@ impl Marketplace {
                 self.on_cloned(now, key);
             }
         } else if let Some(rider) = self.rider.as_ref()
-            && let Ok(offer) = Signed::<RiderOffer>::decode(shared).and_then(Signed::verify)
+            && let AnyStatement::RiderOffer(offer) = statement
+            && let Ok(offer) = offer.clone().verify_with(&*self.signatures)
             && let Some(chain) = rider.chains.get(offer.signer())
             && offer.network() == self.network
             && offer.body().seq > chain.seq
@@ -171,12 +176,12 @@ impl Marketplace {
 
     /// Two shift certificates of one identity that overlap (E7).
     fn watch_certificates(&mut self, now: Timestamp, booked: &BookedDriver) {
-        for bytes in &booked.offer.body().certs {
-            let Ok(cert) = Signed::<ShiftCert>::decode(bytes.as_slice()) else { continue };
+        for index in 0..booked.offer.body().certs().len() {
+            let Some(Ok(AnyStatement::ShiftCert(cert))) = booked.offer.certificate(index) else { continue };
             if self.certs_seen.contains(&cert.id()) {
                 continue;
             }
-            let Ok(cert) = cert.verify() else { continue };
+            let Ok(cert) = cert.clone().verify_with(&*self.signatures) else { continue };
             // To look at one twice costs a signature check and finds nothing new.
             if self.certs_seen.len() >= CERTS_SEEN_MAX {
                 self.certs_seen.clear();

@@ -28,7 +28,7 @@ use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
 use hailmesh_types::{AgreementId, Duration, PeerKey, PublicKey, StatementId, Timestamp};
-use hailmesh_wire::{Address, Body, Kind, NetworkId, RideState, Verified};
+use hailmesh_wire::{Address, Body, Ed25519, Kind, NetworkId, RideState, Signatures, Verified};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -75,7 +75,8 @@ pub struct Keys {
 
 /// The marketplace of one node. See the crate's documentation for its contract.
 pub struct Marketplace {
-    config: Config,
+    config: Arc<Config>,
+    signatures: Arc<dyn Signatures>,
     network: NetworkId,
     role: Option<Role>,
     identity: SigningKey,
@@ -164,13 +165,39 @@ impl Marketplace {
     ///
     /// # Errors
     /// The first configuration value outside its bounds.
-    pub fn new(config: Config, keys: Keys, seed: [u8; 32], now: Timestamp) -> Result<Self, ConfigError> {
-        let mut market = Self::empty(config, &keys, seed, now)?;
+    pub fn new(
+        config: impl Into<Arc<Config>>,
+        keys: Keys,
+        seed: [u8; 32],
+        now: Timestamp,
+    ) -> Result<Self, ConfigError> {
+        Self::new_with(config, keys, seed, now, Arc::new(Ed25519))
+    }
+
+    /// As [`Marketplace::new`] with these signatures: for simulations, whose hosts all
+    /// have the same. A node on a network never calls this.
+    ///
+    /// # Errors
+    /// As [`Marketplace::new`].
+    pub fn new_with(
+        config: impl Into<Arc<Config>>,
+        keys: Keys,
+        seed: [u8; 32],
+        now: Timestamp,
+        signatures: Arc<dyn Signatures>,
+    ) -> Result<Self, ConfigError> {
+        let mut market = Self::empty(config.into(), &keys, seed, now, signatures)?;
         market.start(&keys, now);
         Ok(market)
     }
 
-    fn empty(config: Config, keys: &Keys, seed: [u8; 32], now: Timestamp) -> Result<Self, ConfigError> {
+    fn empty(
+        config: Arc<Config>,
+        keys: &Keys,
+        seed: [u8; 32],
+        now: Timestamp,
+        signatures: Arc<dyn Signatures>,
+    ) -> Result<Self, ConfigError> {
         config.check()?;
         let network = NetworkId::of(&config.network);
         let limits = &config.limits;
@@ -192,8 +219,10 @@ impl Marketplace {
                 config.pow_bits,
                 config.issuers.clone(),
                 limits.clone(),
-            ),
-            witness: Witness::new(limits.witnessed_accepts, limits.witness_span),
+            )
+            .with_signatures(Arc::clone(&signatures)),
+            witness: Witness::new(limits.witnessed_accepts, limits.witness_span)
+                .with_signatures(Arc::clone(&signatures)),
             ring: TopicRing::new(limits.topics),
             followed: BTreeMap::new(),
             driver: None,
@@ -214,6 +243,7 @@ impl Marketplace {
             tidied: now,
             started: now,
             config,
+            signatures,
         })
     }
 
@@ -221,7 +251,7 @@ impl Marketplace {
     /// become a verdict and a count.
     pub fn handle_input(&mut self, now: Timestamp, input: Input) {
         match input {
-            Input::Gossip { message, topic, bytes } => self.on_gossip(now, message, &topic, bytes),
+            Input::Gossip { message, topic, heard } => self.on_gossip(now, message, &topic, &heard),
             Input::Request { exchange, peer, frame } => self.on_request(now, exchange, peer, &frame),
             Input::Response { ask, peer, frame } => self.on_response(now, ask, peer, &frame),
             Input::SendFailed { ask, .. } => self.on_send_failed(now, ask),
@@ -382,7 +412,7 @@ impl Marketplace {
     }
 
     fn sign<T: Body>(&self, key: &SigningKey, body: T) -> Verified<T> {
-        Verified::sign(key, self.network, body)
+        Verified::sign_with(&*self.signatures, key, self.network, body)
     }
 
     fn random<const N: usize>(&mut self) -> [u8; N] {

@@ -192,7 +192,7 @@ impl Marketplace {
 
     /// What a rider is called when a wish does not say.
     #[must_use]
-    pub const fn rider_name(&self) -> &Text<32> {
+    pub fn rider_name(&self) -> &Text<32> {
         &self.config.rider_name
     }
 }

@@ -1,10 +1,11 @@
 //! Rebuilding a marketplace from its journal (P11.6).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
 use hailmesh_types::{PublicKey, Timestamp};
-use hailmesh_wire::{AnyStatement, RideState, Verified};
+use hailmesh_wire::{AnyStatement, Ed25519, RideState, Signatures, Verified};
 
 use crate::config::{Config, ConfigError};
 use crate::handshake::{Binding, DriverLane, Held, LaneState, PastBinding, PastSlot, RiderChain, RiderState};
@@ -58,13 +59,28 @@ impl Marketplace {
     /// A configuration value outside its bounds, or a journal that cannot be trusted:
     /// then nothing must be signed with its keys.
     pub fn recover(
-        config: Config,
+        config: impl Into<Arc<Config>>,
         keys: Keys,
         seed: [u8; 32],
         records: impl IntoIterator<Item = Record>,
         now: Timestamp,
     ) -> Result<Self, RecoverError> {
-        let mut market = Self::empty(config, &keys, seed, now)?;
+        Self::recover_with(config, keys, seed, records, now, Arc::new(Ed25519))
+    }
+
+    /// As [`Marketplace::recover`] with these signatures: see [`Marketplace::new_with`].
+    ///
+    /// # Errors
+    /// As [`Marketplace::recover`].
+    pub fn recover_with(
+        config: impl Into<Arc<Config>>,
+        keys: Keys,
+        seed: [u8; 32],
+        records: impl IntoIterator<Item = Record>,
+        now: Timestamp,
+        signatures: Arc<dyn Signatures>,
+    ) -> Result<Self, RecoverError> {
+        let mut market = Self::empty(config.into(), &keys, seed, now, signatures)?;
         let mut held: BTreeMap<PublicKey, KeyRecord> = BTreeMap::new();
         let mut erased: Vec<PublicKey> = Vec::new();
         let mut seqs: BTreeMap<PublicKey, u64> = BTreeMap::new();
@@ -110,7 +126,7 @@ impl Marketplace {
             |what: Missing| RecoverError::Damaged { slot: slot.slot, key: format!("{:?}", slot.key), what };
         let bound = draft.bound.ok_or_else(|| damaged("its binding is missing"))?;
         let (ride, role, at) = (bound.ride, bound.role, bound.at);
-        let mut deal = Deal::restore(bound, draft.said).map_err(damaged)?;
+        let mut deal = Deal::restore(bound, draft.said, &*self.signatures).map_err(damaged)?;
         for (purpose, bytes) in draft.secrets {
             deal.secrets.insert(purpose, bytes);
         }
@@ -187,8 +203,10 @@ impl Marketplace {
             let signing = SigningKey::from_bytes(&current.secret.0);
             let mut driver = DriverSide::new(signing, current.until, &self.config.limits);
             driver.replaces_lost = current.replaces_lost;
-            driver.cert =
-                current.cert.as_ref().and_then(|cert| Verified::from_own_journal(cert.clone()).ok());
+            driver.cert = current
+                .cert
+                .as_ref()
+                .and_then(|cert| Verified::from_own_journal(cert.clone(), &*self.signatures).ok());
             driver.lane = self.lane_of_deals(&current.key);
             driver.seq = seqs.get(&current.key).copied().unwrap_or(0);
             driver.seq_limit = driver.seq;

@@ -123,7 +123,7 @@ impl Marketplace {
         if body.lane != 0 || body.slot < request.driver_slot {
             return Err("an old slot");
         }
-        if body.prev.check_driver(body.slot).is_err() {
+        if body.prev.check_driver(body.slot, &*self.signatures).is_err() {
             return Err("a broken chain");
         }
         let counter = pending.counter.as_ref().map(|counter| counter.body());
@@ -354,7 +354,7 @@ impl Marketplace {
             ref_id: None,
             ext: Extensions::NONE,
         };
-        let release = Verified::sign(&chain.signing, self.network, body);
+        let release = Verified::sign_with(&*self.signatures, &chain.signing, self.network, body);
         let addrs = self.book.driver(&driver).map(|booked| booked.offer.body().addrs.clone());
         let frame = Frame::statement(release.bytes());
         self.say(turn, driver.to_peer_key(), addrs.unwrap_or_default(), frame, About::Once);

@@ -386,7 +386,7 @@ impl Marketplace {
             search.refused.remove(invite.signer());
         }
         if let (Some(bytes), Some(peer)) = (offered, turn.peer) {
-            let judged = self.admission.admit_direct(&mut self.book, now, peer, &bytes);
+            let judged = self.admission.admit_direct(&mut self.book, now, peer, &bytes.into());
             self.on_news(now, judged.news);
         }
         let Some(booked) = self.book.driver(invite.signer()).cloned() else { return };

@@ -2,4 +2,5 @@
 
 mod faults;
 mod scenarios;
+mod signatures;
 mod world;

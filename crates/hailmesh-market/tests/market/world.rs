@@ -3,6 +3,7 @@
 //! is signed to bind somebody is in it before it is sent.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
 use hailmesh_market::marketplace::{Keys, Marketplace};
@@ -13,7 +14,9 @@ use hailmesh_market::{
 use hailmesh_types::{
     Class, Duration, Features, PeerKey, Private, Resolution, Seats, Tariff, Text, Timestamp,
 };
-use hailmesh_wire::{AcceptMode, AnyStatement, Frame, FrameContent, Kind, RideState, Topic, VehicleCard};
+use hailmesh_wire::{
+    AcceptMode, AnyStatement, Ed25519, Frame, FrameContent, Kind, RideState, Signatures, Topic, VehicleCard,
+};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -50,6 +53,8 @@ enum Arrival {
 
 pub(crate) struct World {
     pub(crate) hosts: Vec<Host>,
+    /// How everybody signs.
+    pub(crate) signatures: Arc<dyn Signatures>,
     pub(crate) now_ms: u64,
     queue: BTreeMap<(u64, u64), Arrival>,
     sequence: u64,
@@ -81,6 +86,7 @@ impl World {
         println!("seed {seed}");
         Self {
             hosts: Vec::new(),
+            signatures: Arc::new(Ed25519),
             now_ms: START_MS,
             queue: BTreeMap::new(),
             sequence: 0,
@@ -154,7 +160,9 @@ impl World {
             lost,
             new_host: self.new_host,
         };
-        let market = Marketplace::recover(host.config.clone(), keys, seed, host.journal.clone(), now)
+        let (config, records) = (host.config.clone(), host.journal.clone());
+        let signatures = Arc::clone(&self.signatures);
+        let market = Marketplace::recover_with(config, keys, seed, records, now, signatures)
             .map_err(|error| error.to_string())?;
         host.market = Some(market);
         self.drain(name);
@@ -347,7 +355,10 @@ impl World {
         match arrival {
             Arrival::Gossip { to, from, topic, bytes } => {
                 let id = hailmesh_wire::message_id(&topic.to_string(), &bytes);
-                self.input(to, Input::Gossip { message: MessageRef { id, source: from }, topic, bytes });
+                self.input(
+                    to,
+                    Input::Gossip { message: MessageRef { id, source: from }, topic, heard: bytes.into() },
+                );
             }
             Arrival::Request { to, from, ask: (asker, run, ask), frame } => {
                 let exchange = self.next_exchange;

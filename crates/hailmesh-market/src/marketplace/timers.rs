@@ -1,7 +1,5 @@
 //! Timers as values: when to be called again, and why (P12).
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use hailmesh_types::{StatementId, Timestamp};
 
 use crate::journal::{RideId, SlotRef};
@@ -55,25 +53,31 @@ pub enum Timer {
     Flush,
 }
 
-/// A table of timers.
+/// A table of timers: a handful, the next one last.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Timers {
-    by_time: BTreeSet<(Timestamp, Timer)>,
-    by_timer: BTreeMap<Timer, Timestamp>,
-}
+pub(super) struct Timers(Vec<(Timestamp, Timer)>);
 
 impl Timers {
+    /// Whether it is set.
+    pub(super) fn is_set(&self, timer: Timer) -> bool {
+        self.0.iter().any(|(_, set)| *set == timer)
+    }
+
     /// Sets a timer; one of the same value is replaced.
     pub(super) fn set(&mut self, timer: Timer, at: Timestamp) {
-        if let Some(old) = self.by_timer.insert(timer, at) {
-            self.by_time.remove(&(old, timer));
+        if let Some(position) = self.0.iter().position(|(_, set)| *set == timer) {
+            if self.0[position].0 == at {
+                return;
+            }
+            self.0.remove(position);
         }
-        self.by_time.insert((at, timer));
+        let position = self.0.partition_point(|later| *later > (at, timer));
+        self.0.insert(position, (at, timer));
     }
 
     /// Sets a timer unless it is set for an earlier time.
     pub(super) fn set_by(&mut self, timer: Timer, at: Timestamp) {
-        if self.by_timer.get(&timer).is_none_or(|set| *set > at) {
+        if self.0.iter().all(|(earlier, set)| *set != timer || *earlier > at) {
             self.set(timer, at);
         }
     }
@@ -88,21 +92,21 @@ impl Timers {
 
     /// Clears a timer.
     pub(super) fn clear(&mut self, timer: Timer) {
-        if let Some(old) = self.by_timer.remove(&timer) {
-            self.by_time.remove(&(old, timer));
+        if let Some(position) = self.0.iter().position(|(_, set)| *set == timer) {
+            self.0.remove(position);
         }
     }
 
     /// The next timer.
     pub(super) fn next(&self) -> Option<(Timestamp, Timer)> {
-        self.by_time.first().copied()
+        self.0.last().copied()
     }
 
     /// Takes the next timer that is due.
     pub(super) fn pop_due(&mut self, now: Timestamp) -> Option<Timer> {
         let (at, timer) = self.next()?;
         (at <= now).then(|| {
-            self.clear(timer);
+            self.0.pop();
             timer
         })
     }

@@ -151,6 +151,9 @@ pub struct Booked<O> {
     pub(crate) cert: Option<Signed<ShiftCert>>,
     /// When it came in.
     pub heard: Timestamp,
+    /// Since when its author has been there with this slot open: when the first offer of
+    /// the slot that was heard was made, or came in if that is earlier. Refreshes keep it.
+    pub since: Timestamp,
     /// How far its author is known here (P16.4).
     pub level: Level,
 }
@@ -216,6 +219,8 @@ struct District {
 #[derive(Clone)]
 pub struct Shelf {
     offers: usize,
+    /// The sum of `since` over all offers, milliseconds.
+    since_ms: u64,
     index: SpatialIndex,
     last_heard: Option<Timestamp>,
 }
@@ -322,6 +327,23 @@ impl OfferBook {
             return shelf.offers;
         }
         self.entries.iter().filter(|(_, entry)| entry.end(side).is_some_and(|end| end > now)).count()
+    }
+
+    /// How many partners of both sides newly appear per second, judged by Little's law:
+    /// how many are there divided by how long they have been, on average, but `least` at
+    /// the least. One of `partner`'s side is left out: whoever asks has a pair in mind
+    /// and asks about the others.
+    #[must_use]
+    pub fn flow_per_s(&self, now: Timestamp, partner: Side, least: Duration) -> f64 {
+        let flow = |(side, shelf): (Side, &Shelf)| {
+            let others = shelf.offers.saturating_sub(usize::from(side == partner));
+            if others == 0 {
+                return 0.0;
+            }
+            let mean_ms = now.as_millis().saturating_sub(shelf.since_ms / shelf.offers as u64);
+            others as f64 * 1_000.0 / mean_ms.max(u64::from(least.as_millis()).max(1)) as f64
+        };
+        [(Side::Drivers, &self.drivers), (Side::Riders, &self.riders)].into_iter().map(flow).sum()
     }
 
     /// How many offers are booked, of both sides, expired ones included until
@@ -522,10 +544,15 @@ impl OfferBook {
         &mut self,
         now: Timestamp,
         entry: EntryId,
-        booked: Booked<O>,
+        mut booked: Booked<O>,
         credentials_matter: bool,
     ) -> Result<(), Full> {
         self.expire(now);
+        if let Some(before) = O::booked(self, entry)
+            && before.offer.body().slot() == booked.offer.body().slot()
+        {
+            booked.since = before.since;
+        }
         let cell = booked.cell();
         let place = cell.parent(Resolution::TOPIC);
         let may_stay = (!credentials_matter || booked.level.is_credentialed())
@@ -553,12 +580,17 @@ impl OfferBook {
                 ranks.remove(&before);
                 ranks.insert(booked.rank());
             }
+            let (old, new) = (O::booked(self, entry).map(|before| before.since), booked.since);
+            let shelf = O::shelf_mut(self);
+            shelf.since_ms += new.as_millis();
+            shelf.since_ms -= old.map_or(0, Timestamp::as_millis);
             O::post(self, entry, booked);
         } else {
             self.take(entry);
             let tenant = booked.tenant(entry);
             let shelf = O::shelf_mut(self);
             shelf.offers += 1;
+            shelf.since_ms += booked.since.as_millis();
             shelf.index.insert(cell, tenant);
             let district = self.districts.entry(place).or_default();
             district.offers += 1;
@@ -658,12 +690,14 @@ impl OfferBook {
         let entry = self.entries.get_mut(id)?;
         let (rank, place) = entry.rank()?;
         let posted = std::mem::replace(&mut entry.posted, Posted::Nothing);
-        let (shelf, cell, tenant, key) = match &posted {
-            Posted::Driver(booked) => (&mut self.drivers, booked.cell(), booked.tenant(id), *booked.key()),
-            Posted::Rider(booked) => (&mut self.riders, booked.cell(), booked.tenant(id), *booked.key()),
+        let (shelf, cell, since, key) = match &posted {
+            Posted::Driver(booked) => (&mut self.drivers, booked.cell(), booked.since, *booked.key()),
+            Posted::Rider(booked) => (&mut self.riders, booked.cell(), booked.since, *booked.key()),
             Posted::Nothing => return None,
         };
+        let tenant = Tenant::new(key.as_bytes(), id);
         shelf.offers -= 1;
+        shelf.since_ms -= since.as_millis();
         shelf.index.remove(cell, tenant);
         if let Some(district) = self.districts.get_mut(&place) {
             district.offers -= 1;
@@ -714,7 +748,7 @@ fn withdrawn<O: Offer>(body: &O) -> Option<u64> {
 
 impl Shelf {
     const fn new() -> Self {
-        Self { offers: 0, index: SpatialIndex::new(), last_heard: None }
+        Self { offers: 0, since_ms: 0, index: SpatialIndex::new(), last_heard: None }
     }
 }
 

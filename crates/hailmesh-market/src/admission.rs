@@ -543,7 +543,7 @@ impl Admission {
             return Err(Stop::Full);
         };
         let since = offer.body().made().min(now).max(now - offer.body().ttl());
-        let booked = Booked { offer: offer.clone(), cert: cert.clone(), level, heard: now, since };
+        let booked = Booked { offer: offer.clone(), cert: cert.clone(), level, since, repeats: false };
         if let Err(stop) = self.settle(book, now, entry, booked, news) {
             match known {
                 Some(_) => book.charge(known, offer.body(), now),
@@ -569,14 +569,15 @@ impl Admission {
         book: &mut OfferBook,
         now: Timestamp,
         entry: EntryId,
-        booked: Booked<O>,
+        mut booked: Booked<O>,
         news: &mut Vec<News>,
     ) -> Result<(), Stop> {
         if !booked.offer.body().is_live() {
             book.remove(booked.key());
             news.push(News::Withdrawn(*booked.key(), O::SIDE));
         } else if booked.expires() > now {
-            book.put(now, entry, booked.clone(), self.credentials_matter()).map_err(|full| match full {
+            let put = book.put(now, entry, booked.clone(), self.credentials_matter());
+            booked.repeats = put.map_err(|full| match full {
                 Full::Share => Stop::Share,
                 Full::Cell | Full::Book => Stop::Full,
             })?;

@@ -47,8 +47,11 @@ impl Marketplace {
         for one in news {
             match one {
                 News::Driver(booked) => {
-                    let found = self.witness.observe_offer(now, &booked.offer);
-                    self.accuse(now, found);
+                    // A refresh contradicts nothing that the one before it did not.
+                    if !booked.repeats {
+                        let found = self.witness.observe_offer(now, &booked.offer);
+                        self.accuse(now, found);
+                    }
                     self.watch_counterparty(now, &booked);
                     look_again = true;
                 }
@@ -104,7 +107,7 @@ impl Marketplace {
     /// Offers that have ended are not shown by the book, so that there is no hurry to take
     /// them out.
     fn arm_expiry(&mut self, now: Timestamp) {
-        if !self.timers.is_set(Timer::Expiry)
+        if !self.timers.has_expiry()
             && let Some(next) = self.book.next_expiry()
         {
             self.timers.set(Timer::Expiry, next.max(now + EXPIRY_PAUSE));

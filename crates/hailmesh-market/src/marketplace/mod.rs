@@ -310,7 +310,12 @@ impl Marketplace {
 
     /// The next thing to do; nothing when all is done.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front();
+        if self.outputs.is_empty() {
+            // From the beginning again: the same memory for every message.
+            self.outputs.clear();
+        }
+        output
     }
 
     /// When to give [`Input::Timeout`], and why.

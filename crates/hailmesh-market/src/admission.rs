@@ -20,7 +20,7 @@ use hailmesh_types::{Cell, NetworkName, PeerKey, PublicKey, Resolution, Statemen
 use hailmesh_wire::limits::{EVIDENCE_BYTES_MAX, STATEMENT_BYTES_MAX};
 use hailmesh_wire::{
     AnyStatement, DecodeError, DriverOffer, Ed25519, Evidence, Heard, Kind, NetworkId, Revocation,
-    RiderOffer, Role, Signatures, Signed, Subject, Topic, Verified, pow_ok,
+    RiderOffer, Role, ShiftCert, Signatures, Signed, Subject, Topic, Verified, pow_ok,
 };
 
 use crate::book::{Booked, BookedDriver, BookedRider, EntryId, Full, Offer, OfferBook, Sequence, Side};
@@ -55,6 +55,8 @@ pub enum News {
     Driver(BookedDriver),
     /// A rider's new offer is in the book.
     Rider(BookedRider),
+    /// A driver's offer came with a SHIFT_CERT that was not known here.
+    Shift(Verified<ShiftCert>),
     /// An author has withdrawn its offer.
     Withdrawn(PublicKey, Side),
     /// Two offers of one author with one sequence number, both really signed: E6.
@@ -170,7 +172,7 @@ impl Admission {
             peers_evidence: Buckets::new(limits.peer_evidence, limits.peer_buckets, hash_key),
             evidence_rate: Bucket::default(),
             pools: Buckets::new(limits.uncredentialed_pool, limits.peer_buckets, hash_key),
-            verification: FairBudget::new(limits.verifications_per_s, limits.peer_buckets),
+            verification: FairBudget::new(limits.verifications_per_s, limits.peer_buckets, hash_key),
             stats: AdmissionStats::default(),
             last_judged: Timestamp::MIN,
             config,
@@ -277,7 +279,8 @@ impl Admission {
         };
         let read = |index: usize| AnyStatement::decode(certs[index].as_slice());
         let certs = Inline { bytes: certs, read: &read };
-        let chain = self.certificates.resolve(now, &Bearer { signer, role, issued, cert_id, certs })?;
+        let chain =
+            self.certificates.resolve(now, &Bearer { signer, role, issued, cert_id, certs, last: None })?;
         chain.verify(&*self.signatures)?;
         let standing = chain.standing.clone();
         self.certificates.keep(chain);
@@ -496,6 +499,7 @@ impl Admission {
             issued: body.made(),
             cert_id,
             certs: Inline { bytes: body.certs(), read: &read },
+            last: known.and_then(|known| O::booked(book, known)?.cert.as_ref()),
         };
         let chain = self.certificates.resolve(now, &bearer).map_err(stop_of)?;
         let level = chain.standing.level;
@@ -515,6 +519,7 @@ impl Admission {
         let offer = offer.clone().verify_with(&*self.signatures).map_err(|_| Stop::Signature)?;
         chain.verify(&*self.signatures).map_err(stop_of)?;
         let cert = chain.leaf().cloned();
+        let is_new_cert = chain.cost() > 0;
         self.certificates.keep(chain);
         if let Some(id) = missing.filter(|_| self.credentials_matter()) {
             news.push(News::CertificateWanted(id, *route.peer()));
@@ -537,13 +542,17 @@ impl Admission {
         let Some(entry) = known.or_else(|| book.enrol(offer.signer().as_bytes(), now)) else {
             return Err(Stop::Full);
         };
-        let booked = Booked { offer: offer.clone(), cert, level, heard: now };
+        let since = offer.body().made().min(now).max(now - offer.body().ttl());
+        let booked = Booked { offer: offer.clone(), cert: cert.clone(), level, since, repeats: false };
         if let Err(stop) = self.settle(book, now, entry, booked, news) {
             match known {
                 Some(_) => book.charge(known, offer.body(), now),
                 None => book.dismiss(entry),
             }
             return Err(stop);
+        }
+        if let Some(cert) = cert.filter(|_| is_new_cert && O::ROLE == Role::Driver) {
+            news.extend(cert.verify_with(&*self.signatures).map(News::Shift));
         }
         // 18, with the charge of 16
         book.record(entry, &offer, now);
@@ -560,14 +569,15 @@ impl Admission {
         book: &mut OfferBook,
         now: Timestamp,
         entry: EntryId,
-        booked: Booked<O>,
+        mut booked: Booked<O>,
         news: &mut Vec<News>,
     ) -> Result<(), Stop> {
         if !booked.offer.body().is_live() {
             book.remove(booked.key());
             news.push(News::Withdrawn(*booked.key(), O::SIDE));
         } else if booked.expires() > now {
-            book.put(now, entry, booked.clone(), self.credentials_matter()).map_err(|full| match full {
+            let put = book.put(now, entry, booked.clone(), self.credentials_matter());
+            booked.repeats = put.map_err(|full| match full {
                 Full::Share => Stop::Share,
                 Full::Cell | Full::Book => Stop::Full,
             })?;

@@ -4,7 +4,6 @@
 //! rate algorithm*): no floats, no refill timer, and a bucket that is full again equals
 //! one that was never there. That is what makes bounded tables of them safe to prune.
 
-use std::collections::BTreeMap;
 use std::hash::Hash;
 
 use hailmesh_types::{PeerKey, Timestamp};
@@ -135,7 +134,7 @@ pub struct FairBudget {
     per_second: u32,
     second: u64,
     spent: u32,
-    by_peer: BTreeMap<PeerKey, u32>,
+    by_peer: Table<PeerKey, u32>,
     peers_before: usize,
     peers_max: usize,
 }
@@ -143,8 +142,8 @@ pub struct FairBudget {
 impl FairBudget {
     /// A budget of so many a second, shared by at most `peers_max` counted peers.
     #[must_use]
-    pub const fn new(per_second: u32, peers_max: usize) -> Self {
-        Self { per_second, second: 0, spent: 0, by_peer: BTreeMap::new(), peers_before: 0, peers_max }
+    pub const fn new(per_second: u32, peers_max: usize, hash_key: HashKey) -> Self {
+        Self { per_second, second: 0, spent: 0, by_peer: Table::new(hash_key), peers_before: 0, peers_max }
     }
 
     /// Whether this peer may cost a verification now; changes nothing.
@@ -250,7 +249,7 @@ mod tests {
 
     #[test]
     fn a_flooding_peer_leaves_the_others_their_share() {
-        let mut budget = FairBudget::new(100, 16);
+        let mut budget = FairBudget::new(100, 16, HashKey::default());
         let (flooder, honest) = (PeerKey::from_bytes([1; 32]), PeerKey::from_bytes([2; 32]));
         let mut spend = |peer: &PeerKey, now| {
             let allowed = budget.allows(peer, now);

@@ -112,6 +112,11 @@ impl<K: Eq + Hash, V> Table<K, V> {
         self.0.remove(key)
     }
 
+    /// Forgets every row and keeps the room.
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
     /// Keeps the rows that `keep` says; it must not depend on the order in which it is
     /// asked. Gives back memory when little is left.
     pub(crate) fn retain(&mut self, keep: impl FnMut(&K, &mut V) -> bool) {

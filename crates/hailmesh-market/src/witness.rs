@@ -185,16 +185,22 @@ impl Witness {
     /// A driver's offer: E9 against the ACCEPTs and the offer kept of its key, and E6.
     pub fn observe_offer(&mut self, now: Timestamp, offer: &Verified<DriverOffer>) -> Vec<Evidence> {
         self.expire(now);
-        let last = self.heads.get(offer.signer().as_bytes()).map(|head| &head.offer);
-        let contradicts = |last: &Verified<DriverOffer>| {
-            let (last, new) = (last.body(), offer.body());
-            last.seq == new.seq || (last.slot == new.slot && last.head != new.head)
-        };
+        let head = self.heads.get_mut(offer.signer().as_bytes());
         // Nearly always there is nothing to compare, and this is asked a lot.
-        if !last.is_some_and(contradicts) && self.accepts.of(offer.signer()).next().is_none() {
-            self.keep_head(now, offer);
-            return Vec::new();
+        if self.accepts.of(offer.signer()).next().is_none() {
+            match head {
+                None => {
+                    self.keep_head(now, offer);
+                    return Vec::new();
+                }
+                Some(head) if !head.may_contradict(offer) => {
+                    *head = Head { at: now, offer: offer.clone() };
+                    return Vec::new();
+                }
+                Some(_) => {}
+            }
         }
+        let last = self.heads.get(offer.signer().as_bytes()).map(|head| &head.offer);
         let new = AnyVerified::from(offer.clone());
         let mut found = self.findings(*offer.signer());
         for accept in self.accepts.of(offer.signer()) {
@@ -289,6 +295,14 @@ impl Witness {
 struct Head {
     at: Timestamp,
     offer: Verified<DriverOffer>,
+}
+
+impl Head {
+    /// Whether E6 or E9 could come of it.
+    fn may_contradict(&self, newer: &Verified<DriverOffer>) -> bool {
+        let (last, new) = (self.offer.body(), newer.body());
+        last.seq == new.seq || (last.slot == new.slot && last.head != new.head)
+    }
 }
 
 impl Keyed for Head {

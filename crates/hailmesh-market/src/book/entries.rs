@@ -25,6 +25,9 @@ const SWEEP_PAUSE: Duration = Duration::from_secs(1);
 /// Rows that are allocated together: few enough to waste little, many enough to be few.
 const CHUNK: usize = 32;
 
+/// The time of what is in no queue.
+pub(super) const NEVER: Timestamp = Timestamp::MAX;
+
 /// How an offer relates to the last one of its author.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sequence {
@@ -73,21 +76,21 @@ pub(super) struct Entry {
     /// One more than the slot whose withdrawal was free of charge; 0: none yet.
     freed: u64,
     pub(super) posted: Posted,
-    /// When the queue of ends looks at it next; none when it is not in the queue.
-    pub(super) queued: Option<Timestamp>,
+    /// When the queue of ends looks at it next; [`NEVER`] when it is not in the queue.
+    pub(super) queued: Timestamp,
 }
 
 impl Entry {
     /// Whether nothing would be lost with it.
     fn is_over(&self, now: Timestamp) -> bool {
-        self.keep_until <= now && self.queued.is_none() && matches!(self.posted, Posted::Nothing)
+        self.keep_until <= now && self.queued == NEVER && matches!(self.posted, Posted::Nothing)
     }
 }
 
 /// Authors heard, at most a limit.
 #[derive(Clone)]
 pub(super) struct Entries {
-    chunks: Vec<Vec<Option<Entry>>>,
+    chunks: Vec<Box<[Option<Entry>; CHUNK]>>,
     vacant: Vec<EntryId>,
     by_author: HashTable<EntryId>,
     hash_key: HashKey,
@@ -131,13 +134,18 @@ impl Entries {
     }
 
     pub(super) fn get_mut(&mut self, id: EntryId) -> Option<&mut Entry> {
-        self.chunks.get_mut(id.0 as usize / CHUNK)?.get_mut(id.0 as usize % CHUNK)?.as_mut()
+        self.row_mut(id)?.as_mut()
+    }
+
+    fn row_mut(&mut self, id: EntryId) -> Option<&mut Option<Entry>> {
+        self.chunks.get_mut(id.0 as usize / CHUNK)?.get_mut(id.0 as usize % CHUNK)
     }
 
     /// Every row with its id, in no order that means anything.
     pub(super) fn iter(&self) -> impl Iterator<Item = (EntryId, &Entry)> {
         let ids = (0_u32..).map(EntryId);
-        ids.zip(self.chunks.iter().flatten()).filter_map(|(id, entry)| Some((id, entry.as_ref()?)))
+        ids.zip(self.chunks.iter().flat_map(|chunk| chunk.iter()))
+            .filter_map(|(id, entry)| Some((id, entry.as_ref()?)))
     }
 
     /// How an offer relates to the last one of its author, and whether the author may
@@ -200,26 +208,16 @@ impl Entries {
             bucket: Bucket::default(),
             freed: 0,
             posted: Posted::Nothing,
-            queued: None,
+            queued: NEVER,
         };
-        let id = match self.vacant.pop() {
-            Some(id) => id,
-            None => {
-                if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
-                    self.chunks.push(Vec::with_capacity(CHUNK));
-                }
-                let before = (self.chunks.len() - 1) * CHUNK;
-                let last = self.chunks.last_mut().map_or(0, |chunk| {
-                    chunk.push(None);
-                    chunk.len() - 1
-                });
-                // The limit of authors is far below 2^32.
-                EntryId(u32::try_from(before + last).unwrap_or(u32::MAX))
-            }
-        };
-        if let Some(row) =
-            self.chunks.get_mut(id.0 as usize / CHUNK).and_then(|chunk| chunk.get_mut(id.0 as usize % CHUNK))
-        {
+        if self.vacant.is_empty() {
+            // The limit of authors is far below 2^32.
+            let first = u32::try_from(self.chunks.len() * CHUNK).unwrap_or(u32::MAX);
+            self.chunks.push(Box::new([const { None }; CHUNK]));
+            self.vacant.extend((0..CHUNK as u32).rev().map(|number| EntryId(first + number)));
+        }
+        let id = self.vacant.pop().unwrap_or(EntryId(u32::MAX));
+        if let Some(row) = self.row_mut(id) {
             *row = Some(entry);
         }
         let (chunks, hash_key) = (&self.chunks, self.hash_key);
@@ -230,12 +228,7 @@ impl Entries {
 
     /// Takes a row out.
     pub(super) fn forget(&mut self, id: EntryId) {
-        let Some(row) =
-            self.chunks.get_mut(id.0 as usize / CHUNK).and_then(|chunk| chunk.get_mut(id.0 as usize % CHUNK))
-        else {
-            return;
-        };
-        let Some(entry) = row.take() else { return };
+        let Some(entry) = self.row_mut(id).and_then(Option::take) else { return };
         let hash = self.hash_key.hash_one(entry.author);
         if let Ok(found) = self.by_author.find_entry(hash, |other| *other == id) {
             found.remove();
@@ -273,7 +266,7 @@ impl Entry {
     }
 }
 
-fn at(chunks: &[Vec<Option<Entry>>], id: EntryId) -> Option<&Entry> {
+fn at(chunks: &[Box<[Option<Entry>; CHUNK]>], id: EntryId) -> Option<&Entry> {
     chunks.get(id.0 as usize / CHUNK)?.get(id.0 as usize % CHUNK)?.as_ref()
 }
 

@@ -24,7 +24,7 @@ use crate::limits::Limits;
 use crate::table::HashKey;
 pub use entries::EntryId;
 pub(crate) use entries::Sequence;
-use entries::{Entries, Entry, Posted};
+use entries::{Entries, Entry, NEVER, Posted};
 
 /// One of the two sides of the market.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,6 +63,8 @@ pub trait Offer: Body + Sized + 'static {
     fn cell(&self) -> Cell;
     /// The author's open slot.
     fn slot(&self) -> u64;
+    /// The ACCEPT that bound the slot before, which only drivers show.
+    fn shown_head(&self) -> Option<&StatementId>;
     /// Statement id of its leaf certificate.
     fn cert_id(&self) -> Option<StatementId>;
     /// Proof of work (P16.6).
@@ -79,7 +81,7 @@ pub trait Offer: Body + Sized + 'static {
 }
 
 macro_rules! offer {
-    ($offer:ty, $side:expr, $shelf:ident, $posted:ident) => {
+    ($offer:ty, $side:expr, $shelf:ident, $posted:ident, |$body:ident| $head:expr) => {
         impl Offer for $offer {
             const SIDE: Side = $side;
 
@@ -105,6 +107,11 @@ macro_rules! offer {
 
             fn slot(&self) -> u64 {
                 self.slot
+            }
+
+            fn shown_head(&self) -> Option<&StatementId> {
+                let $body = self;
+                $head
             }
 
             fn cert_id(&self) -> Option<StatementId> {
@@ -139,8 +146,8 @@ macro_rules! offer {
     };
 }
 
-offer!(DriverOffer, Side::Drivers, drivers, Driver);
-offer!(RiderOffer, Side::Riders, riders, Rider);
+offer!(DriverOffer, Side::Drivers, drivers, Driver, |offer| offer.head.as_ref());
+offer!(RiderOffer, Side::Riders, riders, Rider, |_offer| None);
 
 /// An offer in the book. Cloning is cheap: what was signed is shared.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,10 +156,13 @@ pub struct Booked<O> {
     pub offer: Verified<O>,
     /// The SHIFT_CERT behind the author's key.
     pub(crate) cert: Option<Signed<ShiftCert>>,
-    /// When it came in.
-    pub heard: Timestamp,
+    /// Since when its author has been there with this slot open: when the first offer of
+    /// the slot that was heard was made, or came in if that is earlier. Refreshes keep it.
+    pub since: Timestamp,
     /// How far its author is known here (P16.4).
     pub level: Level,
+    /// Whether the offer that it replaced said the same of slots (slot and head).
+    pub(crate) repeats: bool,
 }
 
 /// A driver's offer in the book.
@@ -216,6 +226,8 @@ struct District {
 #[derive(Clone)]
 pub struct Shelf {
     offers: usize,
+    /// The sum of `since` over all offers, milliseconds.
+    since_ms: u64,
     index: SpatialIndex,
     last_heard: Option<Timestamp>,
 }
@@ -238,9 +250,13 @@ pub struct OfferBook {
     drivers: Shelf,
     riders: Shelf,
     districts: BTreeMap<Cell, District>,
+    /// How many districts keep their offers in order.
+    ranked: usize,
     /// Who is looked at when, to see whether its offer has ended. A refresh does not move
     /// its author in here; being looked at too early does.
     ends: BinaryHeap<Reverse<(Timestamp, EntryId)>>,
+    /// The first time in `ends`.
+    next_look: Timestamp,
     pinned: BTreeSet<Author>,
     evicted: u64,
     offers_per_cell: usize,
@@ -264,7 +280,9 @@ impl OfferBook {
             drivers: Shelf::new(),
             riders: Shelf::new(),
             districts: BTreeMap::new(),
+            ranked: 0,
             ends: BinaryHeap::new(),
+            next_look: Timestamp::MAX,
             pinned: BTreeSet::new(),
             evicted: 0,
             offers_per_cell: limits.offers_per_cell,
@@ -322,6 +340,23 @@ impl OfferBook {
             return shelf.offers;
         }
         self.entries.iter().filter(|(_, entry)| entry.end(side).is_some_and(|end| end > now)).count()
+    }
+
+    /// How many partners of both sides newly appear per second, judged by Little's law:
+    /// how many are there divided by how long they have been, on average, but `least` at
+    /// the least. One of `partner`'s side is left out: whoever asks has a pair in mind
+    /// and asks about the others.
+    #[must_use]
+    pub fn flow_per_s(&self, now: Timestamp, partner: Side, least: Duration) -> f64 {
+        let flow = |(side, shelf): (Side, &Shelf)| {
+            let others = shelf.offers.saturating_sub(usize::from(side == partner));
+            if others == 0 {
+                return 0.0;
+            }
+            let mean_ms = now.as_millis().saturating_sub(shelf.since_ms / shelf.offers as u64);
+            others as f64 * 1_000.0 / mean_ms.max(u64::from(least.as_millis()).max(1)) as f64
+        };
+        [(Side::Drivers, &self.drivers), (Side::Riders, &self.riders)].into_iter().map(flow).sum()
     }
 
     /// How many offers are booked, of both sides, expired ones included until
@@ -382,24 +417,28 @@ impl OfferBook {
 
     /// Removes the offers that have ended by `now`; returns whose and on which side.
     pub fn expire(&mut self, now: Timestamp) -> Vec<(PublicKey, Side)> {
+        if self.next_look > now {
+            return Vec::new();
+        }
         let mut ended = Vec::new();
         while let Some(&Reverse((at, id))) = self.ends.peek()
             && at <= now
         {
             self.ends.pop();
-            let Some(entry) = self.entries.get_mut(id).filter(|entry| entry.queued == Some(at)) else {
+            let Some(entry) = self.entries.get_mut(id).filter(|entry| entry.queued == at) else {
                 continue;
             };
-            entry.queued = None;
+            entry.queued = NEVER;
             match entry.ends() {
                 Some(end) if end > now => {
-                    entry.queued = Some(end);
+                    entry.queued = end;
                     self.ends.push(Reverse((end, id)));
                 }
                 Some(end) => ended.extend(self.take(id).map(|(key, side)| (end, side, key))),
                 None => {}
             }
         }
+        self.next_look = self.ends.peek().map_or(Timestamp::MAX, |Reverse((at, _))| *at);
         ended.sort_unstable();
         ended.into_iter().map(|(_, side, key)| (key, side)).collect()
     }
@@ -408,7 +447,7 @@ impl OfferBook {
     /// do.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Timestamp> {
-        if self.is_empty() { None } else { self.ends.peek().map(|Reverse((at, _))| *at) }
+        if self.is_empty() { None } else { Some(self.next_look) }
     }
 
     /// Live drivers with the bounds of their distance from `point`, nearest centre
@@ -514,7 +553,8 @@ impl OfferBook {
         self.entries.record(entry, body.seq(), &offer.id(), expires, withdrawn(body), now);
     }
 
-    /// Books an offer in place of whatever its author offered before.
+    /// Books an offer in place of whatever its author offered before. Says whether that
+    /// said the same of slots.
     ///
     /// # Errors
     /// [`Full`] when there is no room and nothing worth less; then nothing has changed.
@@ -522,16 +562,25 @@ impl OfferBook {
         &mut self,
         now: Timestamp,
         entry: EntryId,
-        booked: Booked<O>,
+        mut booked: Booked<O>,
         credentials_matter: bool,
-    ) -> Result<(), Full> {
+    ) -> Result<bool, Full> {
         self.expire(now);
         let cell = booked.cell();
+        // The usual case: a refresh that changes nothing but times.
+        let mut is_refresh = false;
+        if let Some(before) = O::booked(self, entry) {
+            is_refresh =
+                before.cell() == cell && before.level.is_credentialed() == booked.level.is_credentialed();
+            let (old, new) = (before.offer.body(), booked.offer.body());
+            if old.slot() == new.slot() {
+                booked.since = before.since;
+                booked.repeats = old.shown_head() == new.shown_head();
+            }
+        }
+        let judges_strangers = credentials_matter && !booked.level.is_credentialed();
         let place = cell.parent(Resolution::TOPIC);
-        let may_stay = (!credentials_matter || booked.level.is_credentialed())
-            && self.len() < self.offers
-            && self.districts.get(&place).is_none_or(|district| district.offers < self.offers_per_cell);
-        if !may_stay {
+        if judges_strangers || !is_refresh {
             let victims = self.room_for(&booked.rank(), entry, place, credentials_matter)?;
             for victim in victims.into_iter().flatten() {
                 self.evicted += 1;
@@ -539,13 +588,9 @@ impl OfferBook {
                 victim.and_then(|victim| self.take(victim));
             }
         }
-        let (expires, heard) = (booked.expires(), booked.heard);
-        // The usual case: a refresh that changes nothing but times.
-        let is_refresh = O::booked(self, entry).is_some_and(|before| {
-            before.cell() == cell && before.level.is_credentialed() == booked.level.is_credentialed()
-        });
+        let (expires, repeats) = (booked.expires(), booked.repeats);
         if is_refresh {
-            let before = self.entries.get(entry).and_then(Entry::rank);
+            let before = if self.ranked == 0 { None } else { self.entries.get(entry).and_then(Entry::rank) };
             if let Some((before, _)) = before
                 && let Some(ranks) =
                     self.districts.get_mut(&place).and_then(|district| district.ranks.as_mut())
@@ -553,12 +598,17 @@ impl OfferBook {
                 ranks.remove(&before);
                 ranks.insert(booked.rank());
             }
+            let (old, new) = (O::booked(self, entry).map(|before| before.since), booked.since);
+            let shelf = O::shelf_mut(self);
+            shelf.since_ms += new.as_millis();
+            shelf.since_ms -= old.map_or(0, Timestamp::as_millis);
             O::post(self, entry, booked);
         } else {
             self.take(entry);
             let tenant = booked.tenant(entry);
             let shelf = O::shelf_mut(self);
             shelf.offers += 1;
+            shelf.since_ms += booked.since.as_millis();
             shelf.index.insert(cell, tenant);
             let district = self.districts.entry(place).or_default();
             district.offers += 1;
@@ -569,14 +619,15 @@ impl OfferBook {
             O::post(self, entry, booked);
         }
         let shelf = O::shelf_mut(self);
-        shelf.last_heard = shelf.last_heard.max(Some(heard));
+        shelf.last_heard = shelf.last_heard.max(Some(now));
         if let Some(row) = self.entries.get_mut(entry)
-            && row.queued.is_none_or(|at| at > expires)
+            && row.queued > expires
         {
-            row.queued = Some(expires);
+            row.queued = expires;
             self.ends.push(Reverse((expires, entry)));
+            self.next_look = self.next_look.min(expires);
         }
-        Ok(())
+        Ok(repeats)
     }
 
     /// Whom a newcomer would replace: nobody, one in its district, one anywhere.
@@ -641,6 +692,7 @@ impl OfferBook {
         for place in &missing {
             if let Some(district) = self.districts.get_mut(place) {
                 district.ranks = Some(Box::default());
+                self.ranked += 1;
             }
         }
         for (_, entry) in self.entries.iter() {
@@ -658,12 +710,14 @@ impl OfferBook {
         let entry = self.entries.get_mut(id)?;
         let (rank, place) = entry.rank()?;
         let posted = std::mem::replace(&mut entry.posted, Posted::Nothing);
-        let (shelf, cell, tenant, key) = match &posted {
-            Posted::Driver(booked) => (&mut self.drivers, booked.cell(), booked.tenant(id), *booked.key()),
-            Posted::Rider(booked) => (&mut self.riders, booked.cell(), booked.tenant(id), *booked.key()),
+        let (shelf, cell, since, key) = match &posted {
+            Posted::Driver(booked) => (&mut self.drivers, booked.cell(), booked.since, *booked.key()),
+            Posted::Rider(booked) => (&mut self.riders, booked.cell(), booked.since, *booked.key()),
             Posted::Nothing => return None,
         };
+        let tenant = Tenant::new(key.as_bytes(), id);
         shelf.offers -= 1;
+        shelf.since_ms -= since.as_millis();
         shelf.index.remove(cell, tenant);
         if let Some(district) = self.districts.get_mut(&place) {
             district.offers -= 1;
@@ -672,6 +726,7 @@ impl OfferBook {
                 ranks.remove(&rank);
             }
             if district.offers == 0 {
+                self.ranked -= usize::from(district.ranks.is_some());
                 self.districts.remove(&place);
             }
         }
@@ -714,7 +769,7 @@ fn withdrawn<O: Offer>(body: &O) -> Option<u64> {
 
 impl Shelf {
     const fn new() -> Self {
-        Self { offers: 0, index: SpatialIndex::new(), last_heard: None }
+        Self { offers: 0, since_ms: 0, index: SpatialIndex::new(), last_heard: None }
     }
 }
 

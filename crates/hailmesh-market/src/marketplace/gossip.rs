@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ed25519_dalek::SigningKey;
 use hailmesh_types::{Duration, PublicKey, Timestamp};
 use hailmesh_wire::{
-    AnyStatement, Body, DecodeError, Evidence, EvidenceKind, Heard, Subject, Topic, Verified, evidence,
+    AnyStatement, DecodeError, Evidence, EvidenceKind, Heard, Subject, Topic, Verified, evidence,
 };
 
 use crate::admission::News;
@@ -19,8 +19,6 @@ use crate::output::{Event, Output, Verdict};
 use super::timers::Timer;
 use super::{Marketplace, PendingEvidence, TIDY_EVERY_MS};
 
-/// Certificates remembered as looked at.
-const CERTS_SEEN_MAX: usize = 4_096;
 /// Time between two looks for offers that have ended.
 const EXPIRY_PAUSE: Duration = Duration::from_secs(10);
 /// Evidence that waits to be gossiped, at the most.
@@ -49,13 +47,20 @@ impl Marketplace {
         for one in news {
             match one {
                 News::Driver(booked) => {
-                    let found = self.witness.observe_offer(now, &booked.offer);
-                    self.accuse(now, found);
+                    // A refresh contradicts nothing that the one before it did not.
+                    if !booked.repeats {
+                        let found = self.witness.observe_offer(now, &booked.offer);
+                        self.accuse(now, found);
+                    }
                     self.watch_counterparty(now, &booked);
-                    self.watch_certificates(now, &booked);
                     look_again = true;
                 }
                 News::Rider(_) => self.timers.set_by(Timer::Invite, now),
+                // Two of one identity that overlap: E7.
+                News::Shift(cert) => {
+                    let found = self.witness.observe_cert(now, &cert);
+                    self.accuse(now, found);
+                }
                 News::Withdrawn(..) => {}
                 News::Equivocation { accused, first, second } => {
                     let both = vec![first.to_vec(), second.to_vec()];
@@ -102,7 +107,7 @@ impl Marketplace {
     /// Offers that have ended are not shown by the book, so that there is no hurry to take
     /// them out.
     fn arm_expiry(&mut self, now: Timestamp) {
-        if !self.timers.is_set(Timer::Expiry)
+        if !self.timers.has_expiry()
             && let Some(next) = self.book.next_expiry()
         {
             self.timers.set(Timer::Expiry, next.max(now + EXPIRY_PAUSE));
@@ -188,24 +193,6 @@ impl Marketplace {
             .collect();
         for slot in slots {
             self.send_status(now, slot);
-        }
-    }
-
-    /// Two shift certificates of one identity that overlap (E7).
-    fn watch_certificates(&mut self, now: Timestamp, booked: &BookedDriver) {
-        for index in 0..booked.offer.body().certs().len() {
-            let Some(Ok(AnyStatement::ShiftCert(cert))) = booked.offer.certificate(index) else { continue };
-            if self.certs_seen.contains(&cert.id()) {
-                continue;
-            }
-            let Ok(cert) = cert.clone().verify_with(&*self.signatures) else { continue };
-            // To look at one twice costs a signature check and finds nothing new.
-            if self.certs_seen.len() >= CERTS_SEEN_MAX {
-                self.certs_seen.clear();
-            }
-            self.certs_seen.insert(cert.id());
-            let found = self.witness.observe_cert(now, &cert);
-            self.accuse(now, found);
         }
     }
 

@@ -23,7 +23,7 @@ mod rider_search;
 mod status;
 mod timers;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
@@ -89,8 +89,6 @@ pub struct Marketplace {
     news: Vec<News>,
     timers: Timers,
     peers: BTreeMap<PeerKey, Peer>,
-    /// Certificates whose overlaps were looked at already.
-    certs_seen: BTreeSet<StatementId>,
     addresses: Vec<Address>,
     book: OfferBook,
     admission: Admission,
@@ -221,7 +219,6 @@ impl Marketplace {
             news: Vec::new(),
             timers: Timers::default(),
             peers: BTreeMap::new(),
-            certs_seen: BTreeSet::new(),
             addresses: Vec::new(),
             book: OfferBook::with_hash_key(limits, hash_key),
             admission: Admission::of(Arc::clone(&config), hash_key).with_signatures(Arc::clone(&signatures)),
@@ -313,7 +310,12 @@ impl Marketplace {
 
     /// The next thing to do; nothing when all is done.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front();
+        if self.outputs.is_empty() {
+            // From the beginning again: the same memory for every message.
+            self.outputs.clear();
+        }
+        output
     }
 
     /// When to give [`Input::Timeout`], and why.

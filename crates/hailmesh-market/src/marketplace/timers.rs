@@ -53,31 +53,47 @@ pub enum Timer {
     Flush,
 }
 
-/// A table of timers: a handful, the next one last.
+/// A table of timers: a handful.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Timers(Vec<(Timestamp, Timer)>);
+pub(super) struct Timers {
+    /// The next one last.
+    set: Vec<(Timestamp, Timer)>,
+    /// When that is; nobody is to look there for nothing.
+    next: Option<Timestamp>,
+    /// Whether [`Timer::Expiry`] is among them, which every message asks.
+    expiry: bool,
+}
 
 impl Timers {
-    /// Whether it is set.
-    pub(super) fn is_set(&self, timer: Timer) -> bool {
-        self.0.iter().any(|(_, set)| *set == timer)
+    /// Whether [`Timer::Expiry`] is set.
+    pub(super) const fn has_expiry(&self) -> bool {
+        self.expiry
+    }
+
+    /// To be called after every change.
+    fn note(&mut self, timer: Timer, is_set: bool) {
+        self.next = self.set.last().map(|(at, _)| *at);
+        if timer == Timer::Expiry {
+            self.expiry = is_set;
+        }
     }
 
     /// Sets a timer; one of the same value is replaced.
     pub(super) fn set(&mut self, timer: Timer, at: Timestamp) {
-        if let Some(position) = self.0.iter().position(|(_, set)| *set == timer) {
-            if self.0[position].0 == at {
+        if let Some(position) = self.set.iter().position(|(_, set)| *set == timer) {
+            if self.set[position].0 == at {
                 return;
             }
-            self.0.remove(position);
+            self.set.remove(position);
         }
-        let position = self.0.partition_point(|later| *later > (at, timer));
-        self.0.insert(position, (at, timer));
+        let position = self.set.partition_point(|later| *later > (at, timer));
+        self.set.insert(position, (at, timer));
+        self.note(timer, true);
     }
 
     /// Sets a timer unless it is set for an earlier time.
     pub(super) fn set_by(&mut self, timer: Timer, at: Timestamp) {
-        if self.0.iter().all(|(earlier, set)| *set != timer || *earlier > at) {
+        if self.set.iter().all(|(earlier, set)| *set != timer || *earlier > at) {
             self.set(timer, at);
         }
     }
@@ -92,22 +108,24 @@ impl Timers {
 
     /// Clears a timer.
     pub(super) fn clear(&mut self, timer: Timer) {
-        if let Some(position) = self.0.iter().position(|(_, set)| *set == timer) {
-            self.0.remove(position);
+        if let Some(position) = self.set.iter().position(|(_, set)| *set == timer) {
+            self.set.remove(position);
+            self.note(timer, false);
         }
     }
 
     /// The next timer.
     pub(super) fn next(&self) -> Option<(Timestamp, Timer)> {
-        self.0.last().copied()
+        self.set.last().copied()
     }
 
     /// Takes the next timer that is due.
     pub(super) fn pop_due(&mut self, now: Timestamp) -> Option<Timer> {
-        let (at, timer) = self.next()?;
-        (at <= now).then(|| {
-            self.0.pop();
-            timer
-        })
+        if self.next? > now {
+            return None;
+        }
+        let (_, timer) = self.set.pop()?;
+        self.note(timer, false);
+        Some(timer)
     }
 }

@@ -520,7 +520,13 @@ impl Admission {
         let late =
             matches!(route, Route::Gossip(..)) && now > offer.body().made() + self.limits.clock_tolerance;
         let room = if is_known || self.authors.has_room(now) {
-            self.settle(book, now, route, Booked { offer, level, identity, heard: now, source: None }, news)
+            self.settle(
+                book,
+                now,
+                route,
+                Booked { offer, level, identity, heard: now, since: now, source: None },
+                news,
+            )
         } else {
             Err(Stop::Full)
         };

@@ -133,6 +133,9 @@ pub struct Booked<O> {
     pub identity: Option<PublicKey>,
     /// When it came in.
     pub heard: Timestamp,
+    /// Since when its author has been there with this slot open: when the first offer of
+    /// the slot that was heard was made, or came in if that is earlier. Refreshes keep it.
+    pub since: Timestamp,
     /// The peer that forwarded it; none for an offer that came with a statement of its
     /// author.
     pub source: Option<PeerKey>,
@@ -189,6 +192,8 @@ pub struct Shelf<O> {
     by_author: BTreeMap<Author, Arc<Booked<O>>>,
     index: SpatialIndex<Booked<O>>,
     last_heard: Option<Timestamp>,
+    /// The sum of `since` over all offers, milliseconds.
+    since_ms: u64,
 }
 
 /// Why an offer found no place.
@@ -288,6 +293,31 @@ impl OfferBook {
         };
         let overdue = self.expiries.iter().take_while(|(expires, ..)| *expires <= now);
         booked - overdue.filter(|(_, of, _)| *of == side).count()
+    }
+
+    /// How many partners of both sides newly appear per second, judged by Little's law:
+    /// how many are there divided by how long they have been, on average, but `least` at
+    /// the least. One of `partner`'s side is left out: whoever asks has a pair in mind
+    /// and asks about the others.
+    #[must_use]
+    pub fn flow_per_s(&self, now: Timestamp, partner: Side, least: Duration) -> f64 {
+        let sides =
+            [(Side::Drivers, self.drivers.since_ms), (Side::Riders, self.riders.since_ms)].into_iter();
+        let flow = |(side, since_ms): (Side, u64)| {
+            let booked = match side {
+                Side::Drivers => self.drivers.by_author.len(),
+                Side::Riders => self.riders.by_author.len(),
+            };
+            let others = booked.saturating_sub(usize::from(side == partner));
+            if others == 0 {
+                return 0.0;
+            }
+            let mean_ms = now.as_millis().saturating_sub(since_ms / booked as u64);
+            #[expect(clippy::cast_precision_loss, reason = "at most 100,000 offers, for a few minutes")]
+            let per_s = others as f64 * 1_000.0 / mean_ms.max(u64::from(least.as_millis()).max(1)) as f64;
+            per_s
+        };
+        sides.map(flow).sum()
     }
 
     /// How many offers are booked, of both sides, expired ones included until
@@ -413,7 +443,7 @@ impl OfferBook {
     pub(crate) fn put<O: Offer>(
         &mut self,
         now: Timestamp,
-        booked: Booked<O>,
+        mut booked: Booked<O>,
         credentials_matter: bool,
     ) -> Result<Arc<Booked<O>>, Full> {
         let rank = booked.rank();
@@ -424,8 +454,16 @@ impl OfferBook {
             self.evicted += 1;
             self.take_ranked(&victim);
         }
-        let booked = Arc::new(booked);
         let shelf = O::shelf_mut(self);
+        let before = shelf.by_author.get(&rank.author);
+        let made = booked.offer.body().made().min(booked.heard);
+        booked.since = match before {
+            Some(before) if before.offer.body().slot() == booked.offer.body().slot() => before.since,
+            _ => made.max(booked.heard - booked.offer.body().ttl()),
+        };
+        shelf.since_ms += booked.since.as_millis();
+        shelf.since_ms -= before.map_or(0, |before| before.since.as_millis());
+        let booked = Arc::new(booked);
         shelf.last_heard = shelf.last_heard.max(Some(booked.heard));
         let before = shelf.by_author.insert(rank.author, Arc::clone(&booked));
         if let Some(before) = &before
@@ -512,6 +550,7 @@ impl OfferBook {
     pub(crate) fn take<O: Offer>(&mut self, author: &Author) -> Option<Arc<Booked<O>>> {
         let shelf = O::shelf_mut(self);
         let booked = shelf.by_author.remove(author)?;
+        shelf.since_ms -= booked.since.as_millis();
         shelf.index.remove(booked.offer.body().cell(), author);
         self.unlist(&booked);
         Some(booked)
@@ -534,7 +573,7 @@ impl OfferBook {
 
 impl<O: Offer> Shelf<O> {
     const fn new() -> Self {
-        Self { by_author: BTreeMap::new(), index: SpatialIndex::new(), last_heard: None }
+        Self { by_author: BTreeMap::new(), index: SpatialIndex::new(), last_heard: None, since_ms: 0 }
     }
 
     pub(crate) fn get(&self, author: &Author) -> Option<&Arc<Booked<O>>> {

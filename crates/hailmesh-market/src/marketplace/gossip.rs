@@ -40,7 +40,6 @@ impl Marketplace {
     }
 
     pub(super) fn on_news(&mut self, now: Timestamp, news: Vec<News>) {
-        let mut look_again = false;
         for one in news {
             match one {
                 News::Driver(booked) => {
@@ -48,9 +47,9 @@ impl Marketplace {
                     self.accuse(now, found);
                     self.watch_counterparty(now, &booked);
                     self.watch_certificates(now, &booked);
-                    look_again = true;
+                    self.on_driver_heard(now, &booked);
                 }
-                News::Rider(_) => self.timers.set_by(Timer::Invite, now),
+                News::Rider(booked) => self.on_rider_heard(now, &booked),
                 News::Withdrawn(..) => {}
                 News::Equivocation { accused, first, second } => {
                     let both = vec![first.to_vec(), second.to_vec()];
@@ -69,16 +68,6 @@ impl Marketplace {
             }
         }
         self.timers.set_or_clear(Timer::Expiry, self.book.next_expiry());
-        if look_again && self.is_shopping() {
-            let free = self
-                .rider
-                .as_ref()
-                .and_then(|rider| rider.search.as_ref())
-                .is_some_and(|s| s.asks.is_empty());
-            if free {
-                self.shop(now);
-            }
-        }
     }
 
     pub(super) fn on_expiry(&mut self, now: Timestamp) {

@@ -517,6 +517,7 @@ pub(crate) fn wish(from: &str, to: &str) -> Wish {
         party: Seats::ONE,
         features: Features::NONE,
         patience: Duration::from_secs(60),
+        pickup_within: None,
         open: true,
         name: Text::new("R").unwrap(),
         phone: Text::default(),

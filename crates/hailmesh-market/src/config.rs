@@ -136,7 +136,7 @@ impl Default for Timers {
             offer_change: secs(3),
             withdraw: secs(5),
             collect: ms(150),
-            decision_period: ms(500),
+            decision_period: ms(100),
             turnover: secs(5),
             stretch: secs(6),
             yield_span: secs(20),

@@ -13,6 +13,7 @@ use crate::position::PublishedPosition;
 use super::Marketplace;
 use super::driver::{DriverSide, OpenInvite};
 use super::exchange::{About, Turn};
+use super::rider_choice::JITTER_PERIODS;
 use super::timers::Timer;
 
 /// Open INVITEs at the most (P5.11).
@@ -22,7 +23,7 @@ const INVITED_MAX: usize = 256;
 /// Waiting riders and free drivers that a driver compares, at the most.
 const VIEW_MAX: usize = 64;
 /// Without a reason the view is looked at again after so many decision periods.
-const LOOKS_IDLE: u32 = 10;
+const LOOKS_IDLE: u32 = 50;
 /// Other cars that are asked for when the next best one is wanted.
 const NEXT_BEST_OF: usize = 8;
 /// What cells hide of a drive: so much beyond twice its reach a car still serves.
@@ -163,10 +164,9 @@ impl Marketplace {
         };
         let Some(here) = driver.cell() else { return };
         let (_, due) = self.turn_of(now, driver, here, near, booked);
-        // Under the policies that compare views a whole neighbourhood would look at once.
         let jitter = match self.config.policy {
             Policy::Nearest => Duration::ZERO,
-            _ => self.jitter(self.config.timers.decision_period),
+            _ => self.jitter(self.config.timers.decision_period.saturating_mul(JITTER_PERIODS)),
         };
         self.timers.set_by(Timer::Invite, due.max(now + jitter));
     }

@@ -24,6 +24,9 @@ const QUIET_WHILE_HELD: Duration = Duration::from_secs(1);
 /// Own offers are at least this far apart, but for a burst of three (P13.9).
 const APART: Duration = Duration::from_secs(10);
 
+/// So many others of one's own side known: newcomers hear enough without being greeted.
+const CROWD: usize = 16;
+
 impl Marketplace {
     pub(super) fn go_online(
         &mut self,
@@ -187,7 +190,11 @@ impl Marketplace {
             }
             _ => None,
         };
-        if out.is_some_and(|cell| cell.parent(Resolution::TOPIC) == topic) {
+        // Where many offer, a newcomer hears some of them every second anyway; if every one
+        // of them answered it, a busy place would only talk about who listens.
+        let side = if self.driver.is_some() { Side::Drivers } else { Side::Riders };
+        let crowded = self.book.live_count(side, now) >= CROWD;
+        if !crowded && out.is_some_and(|cell| cell.parent(Resolution::TOPIC) == topic) {
             let delay = self.jitter(Duration::from_millis(200));
             self.timers.set_by(Timer::Publish, now + delay);
         }

@@ -15,6 +15,9 @@ use super::timers::Timer;
 
 /// Drivers and waiting riders that a rider compares, at the most, itself included.
 const VIEW_MAX: usize = 64;
+/// Under the policies that compare views the greatest delay before a look, in decision
+/// periods: a whole neighbourhood would look at once, and before news is round.
+pub(super) const JITTER_PERIODS: u32 = 5;
 /// Mean area of a resolution-7 cell, km² (P14.1).
 const TOPIC_KM2: f64 = 5.161;
 
@@ -141,10 +144,9 @@ impl Marketplace {
         let due = self.due(now, near, drive, search, booked.since);
         let period = self.config.timers.decision_period;
         let soonest = search.looked.map_or(now, |looked| looked + period);
-        // Under the policies that compare views a whole neighbourhood would look at once.
         let jitter = match self.config.policy {
             Policy::Nearest => Duration::ZERO,
-            _ => self.jitter(period),
+            _ => self.jitter(period.saturating_mul(JITTER_PERIODS)),
         };
         self.timers.set_by(Timer::Decide, due.max(soonest).max(now + jitter));
     }

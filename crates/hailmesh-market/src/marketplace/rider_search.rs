@@ -31,7 +31,7 @@ const REFUSED: Duration = Duration::from_secs(20);
 /// The same for a driver that is only engaged for the moment.
 const BUSY: Duration = Duration::from_secs(3);
 /// Without a reason the view is looked at again after so many decision periods.
-const LOOKS_IDLE: u32 = 10;
+const LOOKS_IDLE: u32 = 50;
 /// Most drivers remembered as having said no.
 const REFUSALS_MAX: usize = 1_000;
 

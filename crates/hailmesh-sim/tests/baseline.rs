@@ -168,10 +168,11 @@ const INDEPENDENT: [(&str, [f64; 4]); 4] = [
     ("nearest-pair:5", [0.9840, 153.0, 160.0, 104.0]),
 ];
 
-/// Agreement within 1 %, or within the half second to which the figures are rounded if
-/// that is more. One is not met: the wait of the served at `batched:30` is 1.6 % above, so
-/// it is held to 2 %. Other readings of the rules and changes of a few milliseconds left
-/// it 1 to 2 % above.
+/// Agreement within 1 % of a value that would be rounded to the figure: seconds are whole
+/// in the other program's table. Against the figures as printed two of the sixteen are
+/// outside of 1 %, both of `batched:30`: the pickup drive, 1.04 % below, and the wait of
+/// the served, 1.6 % above. The latter is 1.2 % above with rounding, too, and held to 2 %:
+/// other readings of the rules and changes of a few milliseconds left it 1 to 2 % above.
 #[test]
 fn the_figures_of_a_recorded_rush_hour_agree_with_those_of_another_program() {
     let Some(city) = recorded_hour() else { return };
@@ -181,7 +182,7 @@ fn the_figures_of_a_recorded_rush_hour_agree_with_those_of_another_program() {
         for (place, (found, expected)) in found.into_iter().zip(expected).enumerate() {
             let share = if (policy, place) == ("batched:30", 1) { 0.02 } else { 0.01 };
             let rounding = if place == 0 { 0.0 } else { 0.5 };
-            let allowed = (expected * share).max(rounding);
+            let allowed = expected * share + rounding;
             assert!(
                 (found - expected).abs() <= allowed,
                 "{policy}, figure {place}: {found}, expected {expected}"

@@ -189,12 +189,15 @@ impl Marketplace {
     /// Answers the REQUEST that is worth most first; the table refuses the others.
     pub(super) fn on_collected(&mut self, now: Timestamp) {
         let Some(driver) = self.driver.as_mut() else { return };
-        let mut collected = std::mem::take(&mut driver.collected);
+        let collected = std::mem::take(&mut driver.collected);
         let key = driver.key;
-        let worth =
-            |one: &Collected| crate::matching::worth(one.request.body().pickup_cell, &self.book, &key, now);
-        collected.sort_by(|a, b| worth(b).total_cmp(&worth(a)).then(a.request.id().cmp(&b.request.id())));
-        for one in collected {
+        // Equal worth: by the number of the request, which nobody chooses freely.
+        let mut ranked: Vec<(i64, Collected)> = collected
+            .into_iter()
+            .map(|one| (self.worth_of(now, one.request.body().pickup_cell), one))
+            .collect();
+        ranked.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.request.id().cmp(&b.1.request.id())));
+        for (_, one) in ranked {
             let mut turn = match one.exchange {
                 Some(exchange) => Turn::resumed(one.peer, exchange),
                 None => Turn::toward(one.peer, *one.request.signer()),

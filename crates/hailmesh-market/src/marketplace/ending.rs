@@ -84,7 +84,9 @@ impl Marketplace {
             }
         }
         records.push(self.close_deal(now, slot, outcome, proof));
-        self.offer_changed(now);
+        if self.driver.as_ref().is_some_and(|driver| driver.key == slot.key) {
+            self.slot_opened(now, firm);
+        }
         records
     }
 

@@ -43,7 +43,6 @@ impl Marketplace {
     }
 
     pub(super) fn on_news(&mut self, now: Timestamp, news: impl IntoIterator<Item = News>) {
-        let mut look_again = false;
         for one in news {
             match one {
                 News::Driver(booked) => {
@@ -53,9 +52,9 @@ impl Marketplace {
                         self.accuse(now, found);
                     }
                     self.watch_counterparty(now, &booked);
-                    look_again = true;
+                    self.on_driver_heard(now, &booked);
                 }
-                News::Rider(_) => self.timers.set_by(Timer::Invite, now),
+                News::Rider(booked) => self.on_rider_heard(now, &booked),
                 // Two of one identity that overlap: E7.
                 News::Shift(cert) => {
                     let found = self.witness.observe_cert(now, &cert);
@@ -79,16 +78,6 @@ impl Marketplace {
             }
         }
         self.arm_expiry(now);
-        if look_again && self.is_shopping() {
-            let free = self
-                .rider
-                .as_ref()
-                .and_then(|rider| rider.search.as_ref())
-                .is_some_and(|s| s.asks.is_empty());
-            if free {
-                self.shop(now);
-            }
-        }
     }
 
     pub(super) fn on_expiry(&mut self, now: Timestamp) {

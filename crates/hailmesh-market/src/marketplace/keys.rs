@@ -118,6 +118,7 @@ impl Marketplace {
         let mut driver = self.certified(now, signing, Some(replaces));
         driver.profile = old.profile;
         driver.online = old.online;
+        driver.free_since = old.free_since;
         driver.position = old.position;
         driver.retired = old.retired;
         self.book.unpin(&old.key);

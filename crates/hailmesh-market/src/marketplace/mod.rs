@@ -7,17 +7,20 @@
 mod deal;
 mod driver;
 mod driver_asks;
+mod driver_choice;
 mod driver_firm;
 mod driver_offer;
 mod ending;
 mod exchange;
 mod gossip;
 mod keys;
+mod listening;
 mod outbox;
 mod queries;
 mod recover;
 mod ride;
 mod rider;
+mod rider_choice;
 mod rider_offer;
 mod rider_search;
 mod status;
@@ -39,10 +42,11 @@ use crate::command::{Answer, Command, CommandError};
 use crate::config::{Config, ConfigError};
 use crate::input::{AskId, Input, Origin};
 use crate::journal::{Record, RideId, Role, SecretSeed, SlotRef};
+use crate::matching::{StraightLine, TravelTime};
 use crate::output::{Event, Output};
 use crate::position::TopicRing;
 use crate::table::HashKey;
-use crate::view::{NoMatch, Step};
+use crate::view::{Choice, NoMatch, Step};
 use crate::witness::Witness;
 
 use deal::Deal;
@@ -84,6 +88,7 @@ pub struct Marketplace {
     transport: PeerKey,
     rng: ChaCha8Rng,
     hash_key: HashKey,
+    travel: Arc<dyn TravelTime>,
     outputs: VecDeque<Output>,
     /// Kept for its room: every message brings at most a few.
     news: Vec<News>,
@@ -148,6 +153,7 @@ struct Ride {
     asked: u32,
     settle_ms: Option<u64>,
     no_match: Option<NoMatch>,
+    choice: Option<Choice>,
 }
 
 /// What one abuse of an exchange costs a peer (P13.11), and how many are counted.
@@ -215,6 +221,7 @@ impl Marketplace {
             transport: keys.transport.unwrap_or_else(|| identity_key.to_peer_key()),
             rng: ChaCha8Rng::from_seed(seed),
             hash_key,
+            travel: Arc::new(StraightLine { speed_kmh: config.speed_kmh }),
             outputs: VecDeque::new(),
             news: Vec::new(),
             timers: Timers::default(),
@@ -247,6 +254,14 @@ impl Marketplace {
             config,
             signatures,
         })
+    }
+
+    /// Takes driving times from here instead of straight lines: a map of roads is public
+    /// knowledge. To be set before the first input.
+    #[must_use]
+    pub fn with_travel_time(mut self, travel: Arc<dyn TravelTime>) -> Self {
+        self.travel = travel;
+        self
     }
 
     /// Takes note of something that happened. Never fails: bad bytes of a stranger
@@ -355,6 +370,7 @@ impl Marketplace {
             Timer::Withdraw => self.withdraw_due(now),
             Timer::Position => self.on_position_tick(now),
             Timer::Ring => self.follow_ring(now),
+            Timer::Listen => self.listen_again(now),
             Timer::Expiry => self.on_expiry(now),
             Timer::Evidence => self.gossip_evidence(now),
             Timer::Rotate => self.rotate_key(now),
@@ -459,8 +475,17 @@ impl Marketplace {
 
     fn add_ride(&mut self, ride: RideId, role: Role, state: RideState, at: Timestamp) {
         let history = vec![Step { at, state, reason: None }];
-        let entry =
-            Ride { role, state, history, created: at, slot: None, asked: 0, settle_ms: None, no_match: None };
+        let entry = Ride {
+            role,
+            state,
+            history,
+            created: at,
+            slot: None,
+            asked: 0,
+            settle_ms: None,
+            no_match: None,
+            choice: None,
+        };
         self.rides.insert(ride, entry);
         if self.rides.len() > RIDES_MAX {
             let over = self.rides.iter().find(|(_, ride)| is_over(ride.state)).map(|(id, _)| *id);

@@ -66,6 +66,7 @@ impl Marketplace {
                 .filter(|deal| deal.ended.is_none() && !deal.is_boarded())
                 .map(|deal| self.fee_to_cancel(now, deal.slot())),
             no_match: entry.no_match.clone(),
+            choice: entry.choice.clone(),
         })
     }
 

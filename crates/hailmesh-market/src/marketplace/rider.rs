@@ -15,6 +15,7 @@ use crate::budget::Bucket;
 use crate::command::{Answer, CommandError};
 use crate::handshake::{RiderChain, RiderEvent, RiderState, RiderWrite};
 use crate::journal::{Bound, Record, RideId, Role, SecretPurpose, SlotRef};
+use crate::matching::TOLD_STEP;
 use crate::output::Event;
 
 use super::Marketplace;
@@ -133,6 +134,11 @@ impl Marketplace {
         }
         if self.admission.is_banned(accept.signer(), pending.offer.identity(), now) {
             return Err("banned");
+        }
+        let left = self.rider.as_ref().and_then(|rider| rider.search.as_ref()?.pickup_left(now));
+        // Told times are rounded up: only the least that one can mean counts.
+        if left.is_some_and(|left| body.eta.saturating_sub(TOLD_STEP) > left) {
+            return Err("a pickup too late");
         }
         Ok(())
     }
@@ -366,14 +372,14 @@ impl Marketplace {
         match turn.about {
             Some(About::Board(slot)) => self.on_boarding_refused(slot, "wrong code"),
             Some(About::Request(request)) if body.about == request => {
-                self.on_request_refused(now, request, body.reason);
+                self.on_request_refused(now, request, body.reason, body.retry);
             }
             _ => {
                 // A human said no, later and in an exchange of the driver's own.
                 let asked =
                     self.rider.as_ref().and_then(|rider| rider.search.as_ref()?.asks.get(&body.about));
                 if asked.is_some_and(|pending| pending.offer.offer.signer() == reject.signer()) {
-                    self.on_request_refused(now, body.about, body.reason);
+                    self.on_request_refused(now, body.about, body.reason, body.retry);
                 }
                 turn.nothing();
             }

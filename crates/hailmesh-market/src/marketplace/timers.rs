@@ -43,6 +43,8 @@ pub enum Timer {
     Position,
     /// A topic is to be left (P13.2).
     Ring,
+    /// A busy driver begins to listen again.
+    Listen,
     /// Offers in the book expire.
     Expiry,
     /// Evidence is to be gossiped (P18.3).

@@ -32,6 +32,8 @@ pub enum Exclusion {
     Banned,
     /// Has refused a moment ago, or is being asked already.
     Busy,
+    /// Cannot be there in time.
+    Late,
     /// Does not answer.
     Unreachable,
     /// This node itself.
@@ -52,6 +54,7 @@ impl Exclusion {
             Self::Level => "level",
             Self::Banned => "banned",
             Self::Busy => "busy",
+            Self::Late => "late",
             Self::Unreachable => "unreachable",
             Self::Own => "own",
         }

@@ -66,6 +66,8 @@ pub(crate) struct World {
     pub(crate) duplication: f64,
     pub(crate) latency_ms: (u64, u64),
     pub(crate) cut: BTreeSet<(Name, Name)>,
+    /// Hosts that no gossip reaches.
+    pub(crate) deaf: BTreeSet<Name>,
     /// Every frame that was sent, for whoever wants to look or replay.
     pub(crate) sent: Vec<(Name, PeerKey, Vec<u8>)>,
     /// Whether the next start is on a host that is new to the journal.
@@ -97,6 +99,7 @@ impl World {
             duplication: 0.0,
             latency_ms: (5, 20),
             cut: BTreeSet::new(),
+            deaf: BTreeSet::new(),
             sent: Vec::new(),
             skew_ms: 0,
             new_host: false,
@@ -249,7 +252,11 @@ impl World {
                 }
                 Output::Publish { topic, bytes } => {
                     for to in 0..self.hosts.len() {
-                        if to != name && self.is_up(to) && self.hosts[to].topics.contains(&topic) {
+                        if to != name
+                            && !self.deaf.contains(&to)
+                            && self.is_up(to)
+                            && self.hosts[to].topics.contains(&topic)
+                        {
                             let message =
                                 Arrival::Gossip { to, from, topic: topic.clone(), bytes: bytes.to_vec() };
                             self.deliver(name, to, message);
@@ -517,6 +524,7 @@ pub(crate) fn wish(from: &str, to: &str) -> Wish {
         party: Seats::ONE,
         features: Features::NONE,
         patience: Duration::from_secs(60),
+        pickup_within: None,
         open: true,
         name: Text::new("R").unwrap(),
         phone: Text::default(),

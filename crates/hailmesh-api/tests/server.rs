@@ -333,6 +333,10 @@ async fn an_offer_can_be_changed_and_withdrawn() {
     assert_eq!(put.status(), StatusCode::OK);
     let moved = driver.call(Method::PUT, "/v1/position").json(&json!({ "lat": 40.75, "lon": -73.98 }));
     assert_eq!(moved.send().await.unwrap().status(), StatusCode::OK);
+    // A driver is seen by the rider of its firm ride anyway: sharing is a rider's choice.
+    let shared = json!({ "lat": 40.75, "lon": -73.98, "share": true });
+    let refused = driver.call(Method::PUT, "/v1/position").json(&shared).send().await.unwrap();
+    assert_eq!(problem(refused).await.code, Code::WrongRole);
     let offer: OwnOfferJson = driver.get("/v1/offer").await;
     let profile = offer.profile.unwrap();
     assert_eq!((profile.seats, profile.accept.as_deref()), (Some(2), Some("auto")));

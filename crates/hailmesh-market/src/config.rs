@@ -23,6 +23,9 @@ pub struct Config {
     pub rider_level: Level,
     /// What the chosen driver is told of the rider.
     pub rider_name: Text<32>,
+    /// Whether the driver of a firm ride sees where this rider is unless its user says
+    /// otherwise (P8.10). Default no.
+    pub share_position: bool,
     /// Time constants.
     pub timers: Timers,
     /// Assumed speed of cars for estimated times, km/h, 1 to 200. Default 20, the mean of
@@ -77,6 +80,8 @@ pub struct Timers {
     pub withdraw: Duration,
     /// How long a driver collects REQUESTs when cars are scarce, 0–300 ms (P6.22).
     pub collect: Duration,
+    /// How long a rider compares ACCEPTs before it takes one, 0–300 ms (P7.23).
+    pub compare: Duration,
     /// How often a side looks again for a better partner.
     pub decision_period: Duration,
     /// Greatest random delay before evidence is gossiped (P18.3).
@@ -113,6 +118,7 @@ impl Default for Timers {
             offer_change: secs(3),
             withdraw: secs(5),
             collect: ms(150),
+            compare: ms(0),
             decision_period: secs(2),
             evidence: secs(20),
             no_show_wait: secs(180),
@@ -131,6 +137,7 @@ impl Default for Config {
             driver_level: Level::L2,
             rider_level: Level::L0,
             rider_name: Text::default(),
+            share_position: false,
             timers: Timers::default(),
             speed_kmh: 20,
         }
@@ -187,6 +194,7 @@ impl Config {
         span("offer_change_ms", timers.offer_change, 0, 10_000)?;
         span("withdraw_ms", timers.withdraw, 0, 5_000)?;
         span("collect_ms", timers.collect, 0, 300)?;
+        span("compare_ms", timers.compare, 0, 300)?;
         span("decision_period_ms", timers.decision_period, 100, 60_000)?;
         span("evidence_ms", timers.evidence, 0, 60_000)?;
         span("no_show_wait_ms", timers.no_show_wait, 180_000, 3_600_000)?;

@@ -91,7 +91,8 @@ impl Identity {
     }
 }
 
-/// What the user last said, to be said again to a new marketplace.
+/// What the user last said, to be said again to a new marketplace. Consent to share a
+/// position is not among it: a user who is in doubt whether it still stands gives it anew.
 #[derive(Default)]
 pub(crate) struct LastSaid {
     pub(crate) position: Option<GeoPoint>,
@@ -354,6 +355,7 @@ impl Engine {
                 self.problem("this home was copied or rolled back: its key signs nothing any more", hint);
             }
             Event::KeyReplaced { key } => tracing::info!(?key, "new shift key"),
+            Event::Seen { ride } => tracing::trace!(%ride, "the other side said where it is"),
             Event::BoardingRefused { ride, .. } => tracing::warn!(%ride, "boarding was refused"),
             Event::Notice(text) => tracing::info!("{text}"),
         }

@@ -273,7 +273,8 @@ fn concerns(item: &EventItem, ride: RideId) -> bool {
             NodeEvent::Market(
                 Event::Ride { ride: of, .. }
                 | Event::Asked { ride: of, .. }
-                | Event::FareDisputed { ride: of, .. },
+                | Event::FareDisputed { ride: of, .. }
+                | Event::Seen { ride: of },
             ) => *of == ride,
             _ => false,
         },

@@ -269,6 +269,19 @@ pub enum RideAction {
     },
     /// The driver is at the pickup.
     Arrive(RideIdArg),
+    /// Let the driver of a firm ride see where the rider is, until the ride is over; say
+    /// it again whenever the rider has moved.
+    Share {
+        /// Which ride.
+        #[command(flatten)]
+        ride: RideIdArg,
+        /// Where the rider is, in degrees.
+        #[arg(long, value_name = "LAT,LON", env = "HAILMESH_SHARE_AT", hide_env_values = true, allow_hyphen_values = true, value_parser = position, required_unless_present = "off")]
+        at: Option<GeoPoint>,
+        /// Share it no longer.
+        #[arg(long, env = "HAILMESH_SHARE_OFF", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
+        off: bool,
+    },
     /// The rider is on board.
     Board {
         /// Which ride.

@@ -87,7 +87,6 @@ impl Marketplace {
                 self.follow_ring(now);
                 self.offer_changed(now);
             }
-            self.share_position(now, point);
         } else if let Some(rider) = self.rider.as_mut() {
             rider.here = Some(hailmesh_types::Private(point));
             self.follow_ring(now);

@@ -18,8 +18,10 @@ mod queries;
 mod recover;
 mod ride;
 mod rider;
+mod rider_compare;
 mod rider_offer;
 mod rider_search;
+mod sharing;
 mod status;
 mod timers;
 
@@ -50,6 +52,7 @@ use exchange::{Ask, Sticky};
 use keys::Work;
 use outbox::Outbox;
 use rider::RiderSide;
+use sharing::Seen;
 use timers::Timers;
 
 pub use recover::RecoverError;
@@ -94,6 +97,8 @@ pub struct Marketplace {
     followed: BTreeMap<hailmesh_wire::Topic, ()>,
     driver: Option<Box<DriverSide>>,
     rider: Option<Box<RiderSide>>,
+    /// Where this node is, as its user last said.
+    here: Option<Seen>,
     deals: BTreeMap<SlotRef, Deal>,
     rides: BTreeMap<RideId, Ride>,
     outbox: Outbox,
@@ -198,6 +203,7 @@ impl Marketplace {
             followed: BTreeMap::new(),
             driver: None,
             rider: None,
+            here: None,
             deals: BTreeMap::new(),
             rides: BTreeMap::new(),
             outbox: Outbox::default(),
@@ -257,7 +263,11 @@ impl Marketplace {
         let answer = match command {
             Command::GoOnline(profile) => self.go_online(now, profile),
             Command::GoOffline => self.go_offline(now),
-            Command::Move(point) => self.on_move(now, *point.expose()),
+            Command::Move(point) => {
+                self.moved(now, point);
+                self.on_move(now, *point.expose())
+            }
+            Command::SharePosition(on) => self.share(now, on),
             Command::RequestRide(wish) => self.request_ride(now, *wish),
             Command::Accept(ride) => self.accept_ride(now, ride),
             Command::Decline(ride) => self.decline_ride(now, ride),
@@ -307,8 +317,10 @@ impl Marketplace {
             Timer::Status(slot) => self.on_status_due(now, slot),
             Timer::Cosign(slot) => self.on_cosign_overdue(now, slot),
             Timer::EnRoute(slot) => self.on_en_route_due(now, slot),
+            Timer::Share => self.share_position(now),
             Timer::Ask(request) => self.on_ask_overdue(now, request),
             Timer::Hedge | Timer::Decide => self.shop(now),
+            Timer::Compare => self.on_compared(now),
             Timer::OpenAfter => self.open_search(now),
             Timer::Patience => self.on_patience_over(now),
             Timer::Collect => self.on_collected(now),
@@ -335,6 +347,7 @@ impl Marketplace {
         for slot in slots {
             self.send_status(now, slot);
         }
+        self.share_position(now);
     }
 
     fn on_addresses(&mut self, now: Timestamp, addresses: Vec<Address>) {

@@ -60,7 +60,8 @@ impl Marketplace {
             drop: drop.map(|place| Private(place.point)),
             contact,
             vehicle: vehicle.map(Private),
-            seen_at: deal.and_then(|deal| deal.seen_at),
+            seen_at: deal.and_then(|deal| Some((deal.seen?.point, deal.seen?.at))),
+            sharing: deal.is_some_and(|deal| self.shares_with(deal)),
             has_receipt: deal.is_some_and(|deal| deal.confirm.is_some()),
             cancel_fee: deal
                 .filter(|deal| deal.ended.is_none() && !deal.is_boarded())

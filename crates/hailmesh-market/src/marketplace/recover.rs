@@ -202,7 +202,7 @@ impl Marketplace {
             self.driver = Some(Box::new(driver));
         }
         if self.role == Some(Role::Rider) {
-            let mut rider = RiderSide::new();
+            let mut rider = RiderSide::new(self.config.share_position);
             let mut unused = Vec::new();
             for record in held.values().filter(|key| key.role == Role::Rider && usable(key)) {
                 // A ride key that bound nothing, or has no slot left to be asked about,

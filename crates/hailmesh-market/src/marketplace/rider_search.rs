@@ -20,6 +20,7 @@ use crate::view::NoMatch;
 use super::Marketplace;
 use super::exchange::{About, Turn};
 use super::rider::Chain;
+use super::rider_compare::Offered;
 use super::timers::Timer;
 
 /// How much longer the road is than the great circle.
@@ -47,6 +48,8 @@ pub(super) struct Search {
     pub(super) first_request: Option<Timestamp>,
     last_request: Option<Timestamp>,
     pub(super) asks: BTreeMap<StatementId, Pending>,
+    /// ACCEPTs that are compared with each other (P7.23).
+    pub(super) offered: Vec<Offered>,
     refused: BTreeMap<PublicKey, Timestamp>,
     answers: BTreeMap<String, u32>,
     /// The rider offer that is out, if one is.
@@ -110,6 +113,7 @@ impl Marketplace {
             first_request: None,
             last_request: None,
             asks: BTreeMap::new(),
+            offered: Vec::new(),
             refused: BTreeMap::new(),
             answers: BTreeMap::new(),
             offer: None,
@@ -130,7 +134,7 @@ impl Marketplace {
 
     /// Looks at the view again and asks whoever is due.
     pub(super) fn shop(&mut self, now: Timestamp) {
-        if !self.is_shopping() {
+        if !self.is_shopping() || self.compare(now) {
             return;
         }
         let report = self.candidates(now);
@@ -397,13 +401,17 @@ impl Marketplace {
         let fits = report.candidates.iter().any(|candidate| candidate.booked.offer.id() == body.offer_id);
         let asks =
             self.rider.as_ref().and_then(|rider| rider.search.as_ref()).map_or(0, |search| search.asks.len());
-        if fits && asks < most {
+        if fits && asks < most && !self.compare(now) {
             self.ask_driver(now, booked, None, Some(invite.id()));
         }
     }
 
     /// P7.6: patience is over.
     pub(super) fn on_patience_over(&mut self, now: Timestamp) {
+        if self.is_shopping() {
+            // What is in hand is better than nothing.
+            self.choose(now);
+        }
         if self.is_shopping() {
             self.stop_search(now, RideState::Expired, None);
         }
@@ -414,6 +422,7 @@ impl Marketplace {
         if !self.is_shopping() {
             return;
         }
+        self.release_offered(now);
         let report = self.candidates(now);
         let peers = u32::try_from(self.peers.len()).unwrap_or(u32::MAX);
         let Some(rider) = self.rider.as_mut() else { return };
@@ -442,6 +451,7 @@ impl Marketplace {
         if rider.search.as_ref().is_none_or(|search| search.ride != ride) {
             return;
         }
+        self.release_offered(now);
         self.withdraw_rider_offer(now);
         let Some(search) = self.rider.as_mut().and_then(|rider| rider.search.take()) else { return };
         for request in search.asks.keys() {

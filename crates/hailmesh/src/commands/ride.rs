@@ -4,9 +4,11 @@ use std::io::{self, IsTerminal as _};
 use std::path::Path;
 
 use hailmesh_api::types::{
-    BoardJson, CompleteJson, CounterJson, EnRouteJson, Money, RateJson, RideJson, RideSummary, RidesJson,
+    BoardJson, CompleteJson, CounterJson, DoneJson, EnRouteJson, Money, PositionJson, RateJson, RideJson,
+    RideSummary, RidesJson,
 };
 use hailmesh_market::RideId;
+use hailmesh_types::GeoPoint;
 use serde::Serialize;
 use serde_json::json;
 
@@ -40,6 +42,7 @@ pub(super) async fn run(homes: &Homes, action: RideAction, out: Output) -> Resul
             act(homes, ride.id, "en-route", &EnRouteJson { eta_ms }, out).await?;
         }
         RideAction::Arrive(ride) => act(homes, ride.id, "arrive", &nothing, out).await?,
+        RideAction::Share { ride, at, off } => share(homes, ride.id, at.filter(|_| !off), out).await?,
         RideAction::Board { ride, code } => {
             let code = match code {
                 Some(code) => code,
@@ -134,6 +137,30 @@ async fn cancel(homes: &Homes, ride: RideId, out: Output) -> Result<(), Failure>
     out.line(format!("ride {ride} is {}", after.summary.state.replace('_', " ")))
 }
 
+/// With a place: the driver may see it. Without: no longer.
+async fn share(homes: &Homes, ride: RideId, at: Option<GeoPoint>, out: Output) -> Result<(), Failure> {
+    let node = client::find(homes, Pick::Ride(ride), out).await?;
+    let _: DoneJson = match at {
+        Some(at) => {
+            let (lat, lon) = (at.lat(), at.lon());
+            node.put("/v1/position", &PositionJson { lat, lon, share: Some(true) }).await?
+        }
+        None => node.delete("/v1/position").await?,
+    };
+    let after: RideJson = node.get(&format!("/v1/rides/{ride}")).await?;
+    if out.json {
+        return out.document(&after);
+    }
+    out.line(format!(
+        "ride {ride}: the driver {}",
+        match (at, after.sharing) {
+            (Some(_), true) => "sees where the rider is",
+            (Some(_), false) => "will see where the rider is once the ride is firm",
+            (None, _) => "is told no further positions",
+        }
+    ))
+}
+
 async fn receipt(homes: &Homes, ride: RideId, file: Option<&Path>, out: Output) -> Result<(), Failure> {
     let node = client::find(homes, Pick::Ride(ride), out).await?;
     let bytes = node.receipt(&ride.to_string()).await?;
@@ -192,6 +219,8 @@ fn show(ride: &RideJson, out: Output) -> Result<(), Failure> {
         ride.contact.as_ref().map(|c| format!("{} {} {}", c.name, c.phone, c.note).trim().to_owned()),
     );
     add("pickup", ride.pickup.map(|point| format!("{},{}", point.lat, point.lon)));
+    add("seen at", seen_at(ride));
+    add("shared", ride.sharing.then(|| "the other side sees where this node is".to_owned()));
     add("destination", ride.drop.map(|point| format!("{},{}", point.lat, point.lon)));
     add(
         "cancelling",
@@ -219,6 +248,11 @@ fn show(ride: &RideJson, out: Output) -> Result<(), Failure> {
         out.remark(format!("next: {next}"));
     }
     Ok(())
+}
+
+fn seen_at(ride: &RideJson) -> Option<String> {
+    let (point, at) = ride.seen_at.zip(ride.seen.as_ref())?;
+    Some(format!("{},{} at {}", point.lat, point.lon, output::clock(at)))
 }
 
 /// What its user does next.

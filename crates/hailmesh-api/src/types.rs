@@ -384,6 +384,9 @@ pub struct RideRequestJson {
 pub struct RidesJson {
     /// The rides.
     pub items: Vec<RideSummary>,
+    /// For `?before=` to see older ones; nothing when there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// A ride in a list.

@@ -255,6 +255,12 @@ async fn a_ride_from_request_to_receipt() {
     let rides: RidesJson = driver.get("/v1/rides").await;
     let theirs = rides.items[0].ride_id.clone();
     assert_eq!(rides.items[0].agreement, ride.summary.agreement);
+    let older: RidesJson = driver.get(&format!("/v1/rides?limit=5&before={theirs}")).await;
+    assert!(older.items.is_empty() && older.next.is_none(), "{older:?}");
+    for bad in ["limit=0", "limit=501", "before=x", "page=2"] {
+        let refused = driver.call(Method::GET, &format!("/v1/rides?{bad}")).send().await.unwrap();
+        assert_eq!(problem(refused).await.code, Code::BadParameter, "{bad}");
+    }
     let refused = problem(driver.act(&theirs, "complete", json!({})).await).await;
     assert_eq!(refused.code, Code::WrongState);
     assert!(!refused.allowed.unwrap().is_empty());

@@ -18,7 +18,7 @@ use hailmesh_market::{
 };
 use hailmesh_net as net;
 use hailmesh_types::{GeoPoint, PeerKey, Timestamp};
-use hailmesh_wire::{RideState, Topic};
+use hailmesh_wire::{AnyStatement, RideState, Topic};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Duration, Instant, MissedTickBehavior, interval, sleep_until};
 
@@ -124,6 +124,8 @@ pub(crate) struct Engine {
     pub(crate) rebuild_due: bool,
     pub(crate) seen: Seen,
     pub(crate) said: LastSaid,
+    /// The own offer that is out, as it was sent.
+    pub(crate) offer_out: Option<Arc<[u8]>>,
     pub(crate) last_error: Option<Problem>,
     pub(crate) log: Arc<EventLog>,
     pub(crate) metrics: Metrics,
@@ -257,6 +259,7 @@ impl Engine {
                 let detail = "the writer has ended".to_owned();
                 let what = self.journal.store().kind().to_owned();
                 self.halt_for(&hailmesh_store::Error::Unavailable { what, detail });
+                self.release().await;
             }
         }
     }
@@ -280,7 +283,10 @@ impl Engine {
                     self.rebuild_from_store();
                 }
             }
-            Err(error) => self.halt_for(&error),
+            Err(error) => {
+                self.halt_for(&error);
+                self.release().await;
+            }
         }
     }
 
@@ -288,6 +294,15 @@ impl Engine {
     async fn perform(&mut self, output: Output) {
         match output {
             Output::Publish { topic, bytes } => {
+                match AnyStatement::decode(bytes.to_vec()) {
+                    Ok(AnyStatement::DriverOffer(offer)) => {
+                        self.offer_out = offer.body().live.is_some().then(|| Arc::clone(&bytes));
+                    }
+                    Ok(AnyStatement::RiderOffer(offer)) => {
+                        self.offer_out = offer.body().live.is_some().then(|| Arc::clone(&bytes));
+                    }
+                    _ => {}
+                }
                 self.link.send(net::Command::Publish { topic, data: bytes.to_vec() }).await;
             }
             Output::Send { ask, peer, addrs, frame } => {

@@ -169,7 +169,11 @@ impl Marketplace {
         };
         if out.is_some_and(|cell| cell.parent(Resolution::TOPIC) == topic) {
             let delay = self.jitter(Duration::from_millis(200));
-            self.timers.set_by(Timer::Publish, now + delay);
+            // One offer is kept back: a node that starts again, or whose cell changes, is
+            // not to find that its peers have heard enough of it (P13.9).
+            let rate = self.config.limits.author;
+            let spare = self.driver.as_ref().map_or(now, |driver| driver.bucket.ready_at(rate, 1, now));
+            self.timers.set_by(Timer::Publish, spare + delay);
         }
     }
 

@@ -12,7 +12,9 @@ mod driver_offer;
 mod ending;
 mod exchange;
 mod gossip;
+mod history;
 mod keys;
+mod last_words;
 mod outbox;
 mod queries;
 mod recover;
@@ -55,6 +57,7 @@ use rider::RiderSide;
 use sharing::Seen;
 use timers::Timers;
 
+pub use history::StoredRide;
 pub use recover::RecoverError;
 pub use timers::Timer;
 
@@ -425,19 +428,17 @@ impl Marketplace {
         self.notify(Event::Ride { ride, role, state, reason: reason.map(str::to_owned) });
     }
 
-    fn new_ride(&mut self, now: Timestamp, role: Role, state: RideState) -> RideId {
+    fn new_ride(&mut self, now: Timestamp, role: Role) -> RideId {
+        let state = RideState::Requested;
         let random = u128::from_le_bytes(self.random());
         let ride = RideId::new(now, random);
-        self.add_ride(ride, role, state, now);
+        self.add_ride(ride, role, now);
         self.notify(Event::Ride { ride, role, state, reason: None });
         ride
     }
 
-    fn add_ride(&mut self, ride: RideId, role: Role, state: RideState, at: Timestamp) {
-        let history = vec![Step { at, state, reason: None }];
-        let entry =
-            Ride { role, state, history, created: at, slot: None, asked: 0, settle_ms: None, no_match: None };
-        self.rides.insert(ride, entry);
+    fn add_ride(&mut self, ride: RideId, role: Role, at: Timestamp) {
+        self.rides.insert(ride, Ride::begun(role, at));
         if self.rides.len() > RIDES_MAX {
             let over = self.rides.iter().find(|(_, ride)| is_over(ride.state)).map(|(id, _)| *id);
             if let Some(id) = over {

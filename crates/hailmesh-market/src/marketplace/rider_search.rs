@@ -99,7 +99,7 @@ impl Marketplace {
         }
         let (signing, until) = self.take_ride_key(now);
         let key = PublicKey::from(signing.verifying_key());
-        let ride = self.new_ride(now, Role::Rider, RideState::Requested);
+        let ride = self.new_ride(now, Role::Rider);
         let deadline = now + wish.patience;
         let mut chain =
             Chain { signing, until, chain: crate::handshake::RiderChain::default(), seq: 0, seq_limit: 0 };

@@ -2,6 +2,7 @@
 
 mod compare;
 mod faults;
+mod history;
 mod scenarios;
 mod sharing;
 mod world;

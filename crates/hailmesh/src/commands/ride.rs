@@ -1,5 +1,6 @@
 //! `hailmesh ride`.
 
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _};
 use std::path::Path;
 
@@ -13,7 +14,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{request, verify};
-use crate::cli::RideAction;
+use crate::cli::{ListArgs, RideAction};
 use crate::client::{self, Client, Pick};
 use crate::exit::{Exit, Failure};
 use crate::homes::Homes;
@@ -24,7 +25,7 @@ pub(super) async fn run(homes: &Homes, action: RideAction, out: Output) -> Resul
     let nothing = json!({});
     match action {
         RideAction::Request(args) => return request::run(homes, &args, out).await,
-        RideAction::List => list(homes, out).await?,
+        RideAction::List(args) => list(homes, &args, out).await?,
         RideAction::Show(ride) => {
             let node = client::find(homes, Pick::Ride(ride.id), out).await?;
             show(&node.get(&format!("/v1/rides/{}", ride.id)).await?, out)?;
@@ -67,22 +68,50 @@ pub(super) async fn run(homes: &Homes, action: RideAction, out: Output) -> Resul
     Ok(Exit::Ok)
 }
 
-async fn list(homes: &Homes, out: Output) -> Result<(), Failure> {
+async fn list(homes: &Homes, args: &ListArgs, out: Output) -> Result<(), Failure> {
     // A driver and a rider of one machine: the rides of both, each with its role.
-    let mut rides = RidesJson { items: Vec::new() };
+    let mut found = BTreeMap::new();
+    let mut more = false;
     for (node, _) in client::running(homes).await? {
-        let found: RidesJson = node.get("/v1/rides").await?;
-        rides.items.extend(found.items);
+        let mut before = args.before.map(|ride| ride.to_string());
+        loop {
+            let mut query = vec![("limit", args.limit.to_string())];
+            query.extend(before.take().map(|ride| ("before", ride)));
+            let page: RidesJson = node.query("/v1/rides", &query).await?;
+            found.extend(page.items.into_iter().map(|ride| (ride.ride_id.clone(), ride)));
+            before = page.next;
+            if !args.all || before.is_none() {
+                more |= before.is_some();
+                break;
+            }
+        }
     }
-    rides.items.sort_by(|a, b| (b.created_ms, &b.ride_id).cmp(&(a.created_ms, &a.ride_id)));
+    // The time of its beginning comes first in the name of a ride.
+    let mut items: Vec<RideSummary> = found.into_values().rev().collect();
+    let oldest = items.get(usize::from(args.limit) - 1).map(|ride| ride.ride_id.clone());
+    let mut next = oldest.filter(|_| more || items.len() > usize::from(args.limit));
+    if args.all {
+        next = None;
+    } else if let Some(oldest) = &next {
+        items.retain(|ride| ride.ride_id >= *oldest || is_open(ride));
+    }
     if out.json {
-        return out.document(&rides);
+        return out.document(&RidesJson { items, next });
     }
-    if rides.items.is_empty() {
+    if items.is_empty() {
         out.remark("no rides yet");
         return Ok(());
     }
-    out.table(&["RIDE", "ROLE", "STATE", "WITH", "FARE", "SINCE"], rides.items.iter().map(row).collect())
+    out.table(&["RIDE", "ROLE", "STATE", "WITH", "FARE", "SINCE"], items.iter().map(row).collect())?;
+    if let Some(next) = next {
+        out.remark(format!("older ones: hailmesh ride list --before {next} (or --all)"));
+    }
+    Ok(())
+}
+
+fn is_open(ride: &RideSummary) -> bool {
+    let open = ["requested", "held", "committed", "firm", "en_route", "arrived", "in_progress"];
+    open.contains(&ride.state.as_str())
 }
 
 fn row(ride: &RideSummary) -> Vec<String> {

@@ -37,7 +37,8 @@ fn two_terminals_from_request_to_verified_receipt() {
     let newest = place.json(0, &["ride", "list", "--limit", "1"]);
     let first = newest["items"][0]["ride_id"].as_str().expect("an id");
     assert_eq!(newest["next"], first, "there are older ones");
-    assert_eq!(place.json(0, &["ride", "list", "--limit", "1", "--all"])["items"], rides[..].into());
+    let all = place.json(0, &["ride", "list", "--limit", "1", "--all"]);
+    assert_eq!(all["items"].as_array(), Some(rides));
     let none = place.json(0, &["--home", &text(&place.home("rider")), "ride", "list", "--before", &theirs]);
     assert_eq!(none["items"], Value::Array(Vec::new()));
 

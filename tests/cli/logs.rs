@@ -17,6 +17,13 @@ fn logs(format: &str) -> (String, Vec<String>) {
     let shown = place.json(0, &["ride", "show", &theirs]);
     let ours = place.newest(&place.home("driver"))["ride_id"].as_str().expect("an id").to_owned();
     let code = shown["boarding_code"].as_str().expect("a code").to_owned();
+    // The rider lets its driver see where it is.
+    let shared = place.json(0, &["ride", "share", &theirs, "--at", "40.7571,-73.9866"]);
+    assert_eq!(shared["sharing"], true);
+    let seen = place.wait_seen(&place.home("driver"), &ours);
+    assert_eq!(seen["seen_at"], serde_json::json!({ "lat": 40.7571, "lon": -73.9866 }));
+    let hidden = place.json(0, &["ride", "share", &theirs, "--off"]);
+    assert_eq!(hidden["sharing"], false);
     place.json(0, &["ride", "arrive", &ours]);
     place.json(0, &["ride", "board", &ours, "--code", &code]);
     place.json(0, &["ride", "complete", &ours]);
@@ -25,7 +32,8 @@ fn logs(format: &str) -> (String, Vec<String>) {
     let mut secrets: Vec<String> = Vec::new();
     // Degrees, also shortened, and 1e-7 degrees.
     secrets.extend(
-        ["40.75", "73.98", "40.70", "74.00", "407580", "739855", "407590", "739845"].map(str::to_owned),
+        ["40.75", "73.98", "40.70", "74.00", "407580", "739855", "407590", "739845", "407571", "739866"]
+            .map(str::to_owned),
     );
     secrets.push("the-red-door".to_owned());
     secrets.push(code);

@@ -156,6 +156,18 @@ impl Place {
         self.json(0, &["--home", &at, "ride", "show", ride])
     }
 
+    /// Waits until the other side of a ride has said where it is; the ride.
+    pub(crate) fn wait_seen(&self, home: &Path, ride: &str) -> Value {
+        let at = text(home);
+        let events = Node::spawn(self.command(&["--home", &at, "events", "--after", "0", "--json"]));
+        events.wait_stdout(|line| {
+            let event: Value = serde_json::from_str(line).unwrap_or_default();
+            event["type"] == "seen" && event["ride_id"] == ride
+        });
+        events.kill();
+        self.json(0, &["--home", &at, "ride", "show", ride])
+    }
+
     /// The newest ride of a home.
     pub(crate) fn newest(&self, home: &Path) -> Value {
         let rides = self.json(0, &["--home", &text(home), "ride", "list"]);

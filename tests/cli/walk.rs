@@ -34,6 +34,14 @@ fn two_terminals_from_request_to_verified_receipt() {
     assert_eq!(of("rider")["ride_id"], theirs.as_str());
     let ours = of("driver")["ride_id"].as_str().expect("an id").to_owned();
 
+    let newest = place.json(0, &["ride", "list", "--limit", "1"]);
+    let first = newest["items"][0]["ride_id"].as_str().expect("an id");
+    assert_eq!(newest["next"], first, "there are older ones");
+    let all = place.json(0, &["ride", "list", "--limit", "1", "--all"]);
+    assert_eq!(all["items"].as_array(), Some(rides));
+    let none = place.json(0, &["--home", &text(&place.home("rider")), "ride", "list", "--before", &theirs]);
+    assert_eq!(none["items"], Value::Array(Vec::new()));
+
     let shown = place.json(0, &["ride", "show", &theirs]);
     let code = shown["boarding_code"].as_str().expect("the rider's code").to_owned();
     assert!(code.len() == 6 && shown["history"].as_array().is_some_and(|steps| !steps.is_empty()));

@@ -113,10 +113,15 @@ async fn a_live_position_reaches_the_rider_once_it_is_firm() {
     let ride = Ride::agreed(&driver, &rider, rider.request().await).await;
     let on_the_way = point("40.7586,-73.9849");
     driver.command(Command::Move(on_the_way)).await;
-    let seen = async || rider.node.ride(ride.at_rider).await.unwrap().unwrap().seen_at;
+    let seen = async || rider.node.ride(ride.at_rider).await.unwrap().unwrap().seen_at.map(|(at, _)| at);
     assert_eq!(eventually("the driver's position", seen).await, on_the_way);
     let driver_sees = driver.node.ride(ride.at_driver).await.unwrap().unwrap().seen_at;
     assert_eq!(driver_sees, None, "the rider's own is not shared unasked");
+    let waiting = point("40.7592,-73.9848");
+    rider.command(Command::Move(waiting)).await;
+    rider.command(Command::SharePosition(true)).await;
+    let seen = async || driver.node.ride(ride.at_driver).await.unwrap().unwrap().seen_at.map(|(at, _)| at);
+    assert_eq!(eventually("the rider's position", seen).await, waiting);
     ride.finish(&driver, &rider).await;
     driver.stop().await;
     rider.stop().await;

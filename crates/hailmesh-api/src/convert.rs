@@ -305,7 +305,9 @@ pub fn ride_json(ride: &RideView, reveal: bool) -> RideJson {
             ContactJson { name, phone, note }
         }),
         vehicle: ride.vehicle.as_ref().filter(|_| reveal).map(|card| vehicle(card.expose())),
-        seen_at: ride.seen_at.filter(|_| reveal).map(|place| point(*place.expose())),
+        seen_at: ride.seen_at.filter(|_| reveal).map(|(place, _)| point(*place.expose())),
+        seen: ride.seen_at.filter(|_| reveal).map(|(_, at)| time(at)),
+        sharing: ride.sharing,
         has_receipt: ride.has_receipt,
         cancel_fee: in_currency(ride.cancel_fee),
         no_match: ride.no_match.as_ref().map(|no_match| NoMatchJson {
@@ -345,6 +347,7 @@ fn market_event(event: &Event) -> (&'static str, Value) {
         Event::FareDisputed { ride, total } => {
             ("fare_disputed", json!({ "ride_id": ride.to_string(), "total": total.minor() }))
         }
+        Event::Seen { ride } => ("seen", json!({ "ride_id": ride.to_string() })),
         Event::BoardingRefused { ride, reason } => {
             ("boarding_refused", json!({ "ride_id": ride.to_string(), "reason": reason }))
         }

@@ -6,6 +6,7 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::header;
 use axum::http::request::Parts;
+use hailmesh_node::RIDES_MAX;
 use hailmesh_node::market::RideId;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -15,6 +16,8 @@ use crate::problem::{Code, Problem};
 
 /// Longest `?wait`.
 const WAIT_MAX: Duration = Duration::from_secs(120);
+/// Rides on a page when nothing is said.
+const RIDES_PAGE: usize = 100;
 
 /// A JSON body, and its bytes as they came.
 pub(crate) struct Body<T>(pub(crate) T, pub(crate) Bytes);
@@ -93,6 +96,34 @@ impl WaitQuery {
                 format!("wait {text:?}: expected up to {} s, such as 30s or 500ms", WAIT_MAX.as_secs()),
             )
         })
+    }
+}
+
+/// `?before=…&limit=…`.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct PageQuery {
+    /// Only rides begun before this one: `next` of the page before.
+    before: Option<String>,
+    /// How many, 1 to 500; 100 without it.
+    limit: Option<usize>,
+}
+
+impl PageQuery {
+    /// The ride before which the page begins, and how many it may hold.
+    pub(crate) fn page(&self) -> Result<(Option<RideId>, usize), Problem> {
+        let limit = self.limit.unwrap_or(RIDES_PAGE);
+        if !(1..=RIDES_MAX).contains(&limit) {
+            return Err(Problem::new(
+                Code::BadParameter,
+                format!("limit {limit}: expected 1 to {RIDES_MAX}"),
+            ));
+        }
+        let read = |text: &String| {
+            text.parse().map_err(|error| Problem::new(Code::BadParameter, format!("before: {error}")))
+        };
+        Ok((self.before.as_ref().map(read).transpose()?, limit))
     }
 }
 

@@ -216,6 +216,7 @@ impl From<NodeError> for Problem {
             NodeError::Command(error) => error.into(),
             NodeError::Stopped => Self::new(Code::ShuttingDown, "the node has stopped"),
             NodeError::Store(_) => Self::new(Code::StoreUnavailable, error.to_string()),
+            NodeError::History(_) => Self::new(Code::Internal, error.to_string()),
             NodeError::BadInput(text) => Self::new(Code::BadValue, text.to_string()),
         }
     }

@@ -69,7 +69,7 @@ fn prompt() -> OpenApiRouter<App> {
         .routes(routes!(network::invite))
         .routes(routes!(offers::offers))
         .routes(routes!(offer::get, offer::put, offer::delete))
-        .routes(routes!(trips::position))
+        .routes(routes!(trips::position, trips::hide))
         .routes(routes!(trips::quotes))
         .routes(routes!(rides::list))
         .routes(routes!(rides::show))

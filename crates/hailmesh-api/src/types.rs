@@ -20,6 +20,20 @@ pub struct Point {
     pub lon: f64,
 }
 
+/// Where this node is, and whether the other side of a firm ride may see it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"lat": 40.758, "lon": -73.9855, "share": true}))]
+pub struct PositionJson {
+    /// Latitude, −90 to 90.
+    pub lat: f64,
+    /// Longitude, −180 to 180.
+    pub lon: f64,
+    /// For riders: whether the driver of the firm ride sees it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<bool>,
+}
+
 /// An amount of money.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({"amount": 958, "currency": "USD"}))]
@@ -370,6 +384,9 @@ pub struct RideRequestJson {
 pub struct RidesJson {
     /// The rides.
     pub items: Vec<RideSummary>,
+    /// For `?before=` to see older ones; nothing when there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// A ride in a list.
@@ -430,6 +447,12 @@ pub struct RideJson {
     /// Where the other side last said it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen_at: Option<Point>,
+    /// When it was there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<String>,
+    /// Whether the other side is told where this node is (P8.10).
+    #[serde(default)]
+    pub sharing: bool,
     /// Whether there is a receipt.
     pub has_receipt: bool,
     /// What cancelling now would cost.

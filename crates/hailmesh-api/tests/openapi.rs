@@ -34,6 +34,7 @@ fn the_document_names_every_path_of_the_contract_and_its_scheme() {
         ("/v1/offer", "put"),
         ("/v1/offer", "delete"),
         ("/v1/position", "put"),
+        ("/v1/position", "delete"),
         ("/v1/quotes", "post"),
         ("/v1/rides", "get"),
         ("/v1/rides", "post"),

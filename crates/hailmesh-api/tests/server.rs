@@ -255,6 +255,12 @@ async fn a_ride_from_request_to_receipt() {
     let rides: RidesJson = driver.get("/v1/rides").await;
     let theirs = rides.items[0].ride_id.clone();
     assert_eq!(rides.items[0].agreement, ride.summary.agreement);
+    let older: RidesJson = driver.get(&format!("/v1/rides?limit=5&before={theirs}")).await;
+    assert!(older.items.is_empty() && older.next.is_none(), "{older:?}");
+    for bad in ["limit=0", "limit=501", "before=x", "page=2"] {
+        let refused = driver.call(Method::GET, &format!("/v1/rides?{bad}")).send().await.unwrap();
+        assert_eq!(problem(refused).await.code, Code::BadParameter, "{bad}");
+    }
     let refused = problem(driver.act(&theirs, "complete", json!({})).await).await;
     assert_eq!(refused.code, Code::WrongState);
     assert!(!refused.allowed.unwrap().is_empty());
@@ -333,6 +339,10 @@ async fn an_offer_can_be_changed_and_withdrawn() {
     assert_eq!(put.status(), StatusCode::OK);
     let moved = driver.call(Method::PUT, "/v1/position").json(&json!({ "lat": 40.75, "lon": -73.98 }));
     assert_eq!(moved.send().await.unwrap().status(), StatusCode::OK);
+    // A driver is seen by the rider of its firm ride anyway: sharing is a rider's choice.
+    let shared = json!({ "lat": 40.75, "lon": -73.98, "share": true });
+    let refused = driver.call(Method::PUT, "/v1/position").json(&shared).send().await.unwrap();
+    assert_eq!(problem(refused).await.code, Code::WrongRole);
     let offer: OwnOfferJson = driver.get("/v1/offer").await;
     let profile = offer.profile.unwrap();
     assert_eq!((profile.seats, profile.accept.as_deref()), (Some(2), Some("auto")));

@@ -40,6 +40,16 @@ impl Bucket {
         free
     }
 
+    /// When a token can be taken so that `kept` are left after it; the burst of the rate
+    /// is the most there can be.
+    #[must_use]
+    pub fn ready_at(self, rate: Rate, kept: u32, now: Timestamp) -> Timestamp {
+        let others = rate.burst.saturating_sub(1).saturating_sub(kept);
+        let slack = rate.every_us.saturating_mul(others.into());
+        let due_us = self.full_at_us.saturating_sub(slack);
+        Timestamp::from_millis(due_us.div_ceil(1_000)).map_or(now, |due| due.max(now))
+    }
+
     /// Whether nothing has been taken that is not back by now.
     #[must_use]
     pub const fn is_full(self, now: Timestamp) -> bool {

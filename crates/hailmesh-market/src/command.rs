@@ -71,6 +71,10 @@ pub enum Command {
     GoOffline,
     /// This node is here now.
     Move(Private<GeoPoint>),
+    /// Whether the driver of a firm ride sees where this node is, from now on and until
+    /// that ride is over (riders; P8.10). Before, and after every ride,
+    /// [`Config::share_position`](crate::Config::share_position) holds.
+    SharePosition(bool),
     /// Look for a ride (riders).
     RequestRide(Box<Wish>),
     /// Agree to a ride that waits for an answer (drivers, mode `ask`), or to a final

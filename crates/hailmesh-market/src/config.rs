@@ -1,6 +1,6 @@
 //! What can be set about a marketplace.
 
-use hailmesh_types::{Duration, NetworkName, PublicKey, Text};
+use hailmesh_types::{Duration, NetworkName, PublicKey, Resolution, Text};
 
 use crate::certificates::Level;
 use crate::limits::Limits;
@@ -24,11 +24,16 @@ pub struct Config {
     pub rider_level: Level,
     /// What the chosen driver is told of the rider.
     pub rider_name: Text<32>,
+    /// Whether the driver of a firm ride sees where this rider is unless its user says
+    /// otherwise (P8.10). Default no.
+    pub share_position: bool,
     /// Time constants.
     pub timers: Timers,
     /// Assumed speed of cars for estimated times, km/h, 1 to 200. Default 20, the mean of
     /// a big city at rush hour.
     pub speed_kmh: u16,
+    /// How finely a waiting rider's offer tells where it is, resolution 7 to 10 (P14.1).
+    pub rider_precision: Resolution,
     /// With whom a node deals, of those that it knows.
     pub policy: Policy,
     /// How much farther a rider may go for a ride for every second that it has waited,
@@ -86,6 +91,8 @@ pub struct Timers {
     pub withdraw: Duration,
     /// How long a driver collects REQUESTs when cars are scarce, 0–300 ms (P6.22).
     pub collect: Duration,
+    /// How long a rider compares ACCEPTs before it takes one, 0–300 ms (P7.23).
+    pub compare: Duration,
     /// A side looks at its view again at most this often, 50 ms to 60 s.
     pub decision_period: Duration,
     /// How long an offer is taken to stay at the least, 0 to 600 s ([`Reach`]); zero:
@@ -136,6 +143,7 @@ impl Default for Timers {
             offer_change: secs(3),
             withdraw: secs(5),
             collect: ms(150),
+            compare: ms(0),
             decision_period: ms(100),
             turnover: secs(5),
             stretch: secs(6),
@@ -159,8 +167,10 @@ impl Default for Config {
             driver_level: Level::L2,
             rider_level: Level::L0,
             rider_name: Text::default(),
+            share_position: false,
             timers: Timers::default(),
             speed_kmh: 20,
+            rider_precision: Resolution::RIDER,
             policy: Policy::default(),
             seniority: Reach::default().seniority,
             listen_crowd: 64,
@@ -224,6 +234,7 @@ impl Config {
         span("offer_change_ms", timers.offer_change, 0, 10_000)?;
         span("withdraw_ms", timers.withdraw, 0, 5_000)?;
         span("collect_ms", timers.collect, 0, 300)?;
+        span("compare_ms", timers.compare, 0, 300)?;
         span("decision_period_ms", timers.decision_period, 50, 60_000)?;
         span("turnover_ms", timers.turnover, 0, 600_000)?;
         span("stretch_ms", timers.stretch, 100, 600_000)?;

@@ -33,6 +33,13 @@ impl RideId {
         Self(Ulid::from_parts(now.as_millis(), random))
     }
 
+    /// When the ride was begun, as its name says; nothing for a name that was not made by
+    /// [`RideId::new`] at a time that can be.
+    #[must_use]
+    pub fn made(self) -> Option<Timestamp> {
+        Timestamp::from_millis(self.0.timestamp_ms()).ok()
+    }
+
     /// From the 16 bytes a store keeps.
     #[must_use]
     pub fn from_bytes(bytes: [u8; 16]) -> Self {

@@ -11,7 +11,8 @@
 //! contradicted after a crash; that is how people get booked twice.
 //!
 //! If a batch cannot be made durable, drop the marketplace and build a new one with
-//! [`Marketplace::recover`] once the store works again: memory has run ahead of it.
+//! [`Marketplace::recover`] once the store works again: memory has run ahead of it. All
+//! that may still be asked of the old one is [`Marketplace::last_words`].
 //!
 //! # Layers
 //!
@@ -50,6 +51,6 @@ pub use command::{Answer, Command, CommandError, Completion, DriverProfile, Wish
 pub use config::{Config, ConfigError, Timers};
 pub use input::{AskId, ExchangeId, Input, MessageRef, Origin};
 pub use journal::{Record, RideId, Role, SlotRef};
-pub use marketplace::{Keys, Marketplace, RecoverError, Timer};
+pub use marketplace::{Keys, Marketplace, RecoverError, StoredRide, Timer};
 pub use output::{Event, Output, Verdict, WorkOrder};
 pub use view::{Choice, NoMatch, RideView, Snapshot, Step};

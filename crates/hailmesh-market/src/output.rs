@@ -132,6 +132,12 @@ pub enum Event {
         /// What the driver asks, minor units.
         total: Amount,
     },
+    /// The other side of a firm ride has told where it is (P8.10); the ride shows the
+    /// place, an event does not.
+    Seen {
+        /// Which ride.
+        ride: RideId,
+    },
     /// The rider's node did not take the boarding code (P8.6).
     BoardingRefused {
         /// Which ride.

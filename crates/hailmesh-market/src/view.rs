@@ -60,8 +60,10 @@ pub struct RideView {
     pub contact: Option<Private<[String; 3]>>,
     /// The vehicle, for the rider.
     pub vehicle: Option<Private<VehicleCard>>,
-    /// Last position the other side sent.
-    pub seen_at: Option<Private<GeoPoint>>,
+    /// Where the other side of a firm ride last said it was, and when that was (P8.10).
+    pub seen_at: Option<(Private<GeoPoint>, Timestamp)>,
+    /// Whether the other side is told where this node is.
+    pub sharing: bool,
     /// Whether a receipt can be written.
     pub has_receipt: bool,
     /// What cancelling now would cost this user (P9.5).

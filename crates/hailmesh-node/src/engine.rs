@@ -18,7 +18,7 @@ use hailmesh_market::{
 };
 use hailmesh_net as net;
 use hailmesh_types::{GeoPoint, PeerKey, Timestamp};
-use hailmesh_wire::{RideState, Topic};
+use hailmesh_wire::{AnyStatement, RideState, Topic};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Duration, Instant, MissedTickBehavior, interval, sleep_until};
 
@@ -91,7 +91,8 @@ impl Identity {
     }
 }
 
-/// What the user last said, to be said again to a new marketplace.
+/// What the user last said, to be said again to a new marketplace. Consent to share a
+/// position is not among it: a user who is in doubt whether it still stands gives it anew.
 #[derive(Default)]
 pub(crate) struct LastSaid {
     pub(crate) position: Option<GeoPoint>,
@@ -123,6 +124,8 @@ pub(crate) struct Engine {
     pub(crate) rebuild_due: bool,
     pub(crate) seen: Seen,
     pub(crate) said: LastSaid,
+    /// The own offer that is out, as it was sent.
+    pub(crate) offer_out: Option<Arc<[u8]>>,
     pub(crate) last_error: Option<Problem>,
     pub(crate) log: Arc<EventLog>,
     pub(crate) metrics: Metrics,
@@ -256,6 +259,7 @@ impl Engine {
                 let detail = "the writer has ended".to_owned();
                 let what = self.journal.store().kind().to_owned();
                 self.halt_for(&hailmesh_store::Error::Unavailable { what, detail });
+                self.release().await;
             }
         }
     }
@@ -279,7 +283,10 @@ impl Engine {
                     self.rebuild_from_store();
                 }
             }
-            Err(error) => self.halt_for(&error),
+            Err(error) => {
+                self.halt_for(&error);
+                self.release().await;
+            }
         }
     }
 
@@ -287,6 +294,15 @@ impl Engine {
     async fn perform(&mut self, output: Output) {
         match output {
             Output::Publish { topic, bytes } => {
+                match AnyStatement::decode(bytes.to_vec()) {
+                    Ok(AnyStatement::DriverOffer(offer)) => {
+                        self.offer_out = offer.body().live.is_some().then(|| Arc::clone(&bytes));
+                    }
+                    Ok(AnyStatement::RiderOffer(offer)) => {
+                        self.offer_out = offer.body().live.is_some().then(|| Arc::clone(&bytes));
+                    }
+                    _ => {}
+                }
                 self.link.send(net::Command::Publish { topic, data: bytes.to_vec() }).await;
             }
             Output::Send { ask, peer, addrs, frame } => {
@@ -354,6 +370,7 @@ impl Engine {
                 self.problem("this home was copied or rolled back: its key signs nothing any more", hint);
             }
             Event::KeyReplaced { key } => tracing::info!(?key, "new shift key"),
+            Event::Seen { ride } => tracing::trace!(%ride, "the other side said where it is"),
             Event::BoardingRefused { ride, .. } => tracing::warn!(%ride, "boarding was refused"),
             Event::Notice(text) => tracing::info!("{text}"),
         }

@@ -18,6 +18,9 @@ pub enum NodeError {
     /// The store does not work, so nothing is decided.
     #[error("nothing is decided while the store does not work: {0}")]
     Store(String),
+    /// What the store holds of earlier rides cannot be read.
+    #[error("the history of rides cannot be read: {0}")]
+    History(String),
     /// What was asked makes no sense.
     #[error("{0}")]
     BadInput(String),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use hailmesh_market::{Answer, Command, RideId, RideView, Role};
 use hailmesh_net::{Multiaddr, PeerId, PeerInfo, peer_id};
+use hailmesh_store::Store;
 use hailmesh_types::NetworkName;
 use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -12,6 +13,7 @@ use tokio::time::{Duration, timeout};
 use crate::engine::{Core, Current, Reading, Request};
 use crate::error::NodeError;
 use crate::events::{EventItem, EventLog, EventStream, NodeEvent};
+use crate::history::is_worn;
 use crate::search::{Quote, QuoteRequest, SearchAnswer, SearchRequest};
 use crate::status::{self, NodeStatus, Scene};
 
@@ -29,7 +31,8 @@ pub(crate) struct Shared {
     pub(crate) bootstrap: usize,
     pub(crate) mdns: bool,
     pub(crate) issuers: usize,
-    pub(crate) store: &'static str,
+    /// Read only, for rides that are over.
+    pub(crate) journal: Store,
     pub(crate) registry: Registry,
     pub(crate) log: Arc<EventLog>,
     pub(crate) current: watch::Receiver<Current>,
@@ -75,7 +78,8 @@ impl NodeHandle {
         self.read(|reply| Reading::Quote(Box::new(request), reply)).await
     }
 
-    /// Every ride that this node remembers.
+    /// Every ride that this node has in memory, newest first: all that are not over, and
+    /// the latest others. [`NodeHandle::rides_page`] knows older ones.
     ///
     /// # Errors
     /// [`NodeError::Store`] while the store does not work.
@@ -88,7 +92,12 @@ impl NodeHandle {
     /// # Errors
     /// [`NodeError::Store`] while the store does not work.
     pub async fn ride(&self, ride: RideId) -> Result<Option<RideView>, NodeError> {
-        self.read(|reply| Reading::Ride(ride, reply)).await
+        let view = self.read(|reply| Reading::Ride(ride, reply)).await?;
+        if view.as_ref().is_some_and(|view| !is_worn(view)) {
+            return Ok(view);
+        }
+        let stored = self.stored_ride(ride).await?;
+        Ok(stored.map(|stored| stored.view()).or(view))
     }
 
     /// The receipt of a ride as a file; none when there is none (yet).
@@ -96,7 +105,12 @@ impl NodeHandle {
     /// # Errors
     /// [`NodeError::Store`] while the store does not work.
     pub async fn receipt(&self, ride: RideId) -> Result<Option<Vec<u8>>, NodeError> {
-        self.read(|reply| Reading::Receipt(ride, reply)).await
+        let receipt = self.read(|reply| Reading::Receipt(ride, reply)).await?;
+        if receipt.is_some() {
+            return Ok(receipt);
+        }
+        let stored = self.stored_ride(ride).await?;
+        Ok(stored.and_then(|stored| stored.receipt(&self.shared.network)))
     }
 
     /// Waits until `wanted` is true of a ride, at most so long. The ride as it then is,
@@ -170,7 +184,7 @@ impl NodeHandle {
             mesh_peers,
             connected_ms: core.connected_ms,
             uptime_ms: core.uptime_ms,
-            store: shared.store,
+            store: shared.journal.kind(),
             store_healthy: core.store_healthy,
             transport_note: (shared.role != Some(Role::Driver)).then(|| status::TRANSPORT_NOTE.to_owned()),
             last_error: core.last_error,
@@ -273,7 +287,8 @@ fn concerns(item: &EventItem, ride: RideId) -> bool {
             NodeEvent::Market(
                 Event::Ride { ride: of, .. }
                 | Event::Asked { ride: of, .. }
-                | Event::FareDisputed { ride: of, .. },
+                | Event::FareDisputed { ride: of, .. }
+                | Event::Seen { ride: of },
             ) => *of == ride,
             _ => false,
         },

@@ -237,8 +237,8 @@ pub struct RideArgs {
 pub enum RideAction {
     /// Look for a ride and wait until it is firm.
     Request(RequestArgs),
-    /// All rides of the node, newest first.
-    List,
+    /// Rides of the node, newest first.
+    List(ListArgs),
     /// One ride: its history, the boarding code, the other side.
     Show(RideIdArg),
     /// End a ride before boarding, or stop a search.
@@ -276,6 +276,19 @@ pub enum RideAction {
     },
     /// The driver is at the pickup.
     Arrive(RideIdArg),
+    /// Let the driver of a firm ride see where the rider is, until the ride is over; say
+    /// it again whenever the rider has moved.
+    Share {
+        /// Which ride.
+        #[command(flatten)]
+        ride: RideIdArg,
+        /// Where the rider is, in degrees.
+        #[arg(long, value_name = "LAT,LON", env = "HAILMESH_SHARE_AT", hide_env_values = true, allow_hyphen_values = true, value_parser = position, required_unless_present = "off")]
+        at: Option<GeoPoint>,
+        /// Share it no longer.
+        #[arg(long, env = "HAILMESH_SHARE_OFF", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
+        off: bool,
+    },
     /// The rider is on board.
     Board {
         /// Which ride.
@@ -316,6 +329,20 @@ pub enum RideAction {
         #[arg(long, env = "HAILMESH_RATING_TEXT", default_value = "")]
         text: String,
     },
+}
+
+/// `hailmesh ride list`.
+#[derive(Debug, Clone, Args)]
+pub struct ListArgs {
+    /// How many, 1 to 500; rides that are not over come besides.
+    #[arg(long, value_name = "N", env = "HAILMESH_LIMIT", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=500))]
+    pub limit: u16,
+    /// Only rides begun before this one.
+    #[arg(long, value_name = "ID", env = "HAILMESH_BEFORE", value_parser = ride_id)]
+    pub before: Option<hailmesh_market::RideId>,
+    /// Every ride there ever was.
+    #[arg(long, env = "HAILMESH_ALL", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
+    pub all: bool,
 }
 
 /// `hailmesh ride request`.

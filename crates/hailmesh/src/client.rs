@@ -262,6 +262,22 @@ impl Client {
         self.answer(self.request(reqwest::Method::POST, path).json(body)).await
     }
 
+    /// PUT with a JSON body.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub async fn put<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Failure> {
+        self.answer(self.request(reqwest::Method::PUT, path).json(body)).await
+    }
+
+    /// DELETE.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        self.answer(self.request(reqwest::Method::DELETE, path)).await
+    }
+
     /// POST with a JSON body and an idempotency key, waiting for up to `wait`.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use crate::app::App;
 use crate::auth::Scope;
 use crate::convert::{base64, ride_json, summary_json};
-use crate::extract::{Body, RidePath};
+use crate::extract::{Body, PageQuery, Params, RidePath};
 use crate::guard::Caller;
 use crate::intake::{completion_from_json, fare, rating_text};
 use crate::problem::{Code, Problem};
@@ -24,12 +24,20 @@ use crate::types::{
 /// How long an action waits for what the other side's node answers by itself.
 const ANSWER: std::time::Duration = std::time::Duration::from_secs(5);
 
-/// All rides this node remembers, newest first.
-#[utoipa::path(get, path = "/v1/rides", tag = "rides", responses((status = 200, body = RidesJson)))]
-pub(crate) async fn list(State(app): State<App>) -> Result<Json<RidesJson>, Problem> {
-    let mut items: Vec<_> = app.node.rides().await?.iter().map(summary_json).collect();
-    items.sort_by(|a, b| (b.created_ms, &b.ride_id).cmp(&(a.created_ms, &a.ride_id)));
-    Ok(Json(RidesJson { items }))
+/// Rides of this node, newest first, also those that only the store still holds. The first
+/// page holds every ride that is not over besides; `next` asks for the following one.
+#[utoipa::path(get, path = "/v1/rides", tag = "rides", params(PageQuery), responses(
+    (status = 200, body = RidesJson),
+    (status = 400, description = "Not a ride id, or not a limit", body = Problem)
+))]
+pub(crate) async fn list(
+    State(app): State<App>,
+    Params(query): Params<PageQuery>,
+) -> Result<Json<RidesJson>, Problem> {
+    let (before, limit) = query.page()?;
+    let page = app.node.rides_page(before, limit).await?;
+    let items = page.items.iter().map(summary_json).collect();
+    Ok(Json(RidesJson { items, next: page.next.map(|ride| ride.to_string()) }))
 }
 
 /// One ride with everything its user may see.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
-use hailmesh_node::market::{Answer, Command};
+use hailmesh_node::market::{Answer, Command, Role};
 use hailmesh_types::Private;
 
 use crate::app::App;
@@ -15,18 +15,40 @@ use crate::extract::{Body, Params, WaitQuery};
 use crate::guard::Caller;
 use crate::intake::{point, quote_from_json, wish_from_json};
 use crate::problem::{Code, Problem};
-use crate::types::{DoneJson, Point, QuoteRequestJson, QuotesJson, RideJson, RideRequestJson};
+use crate::types::{DoneJson, Point, PositionJson, QuoteRequestJson, QuotesJson, RideJson, RideRequestJson};
 
-/// This node is here now.
-#[utoipa::path(put, path = "/v1/position", tag = "offers", request_body = Point, responses(
+/// This node is here now. With `share` a rider says whether the driver of its firm ride
+/// sees where it is (P8.10), until that ride is over; without, that stays as it was, and
+/// the default is no. A driver is seen by the rider of its firm ride anyway.
+#[utoipa::path(put, path = "/v1/position", tag = "offers", request_body = PositionJson, responses(
     (status = 200, body = DoneJson),
+    (status = 409, description = "`share` is for riders", body = Problem),
     (status = 422, description = "Not a position", body = Problem)
 ))]
 pub(crate) async fn position(
     State(app): State<App>,
-    Body(body, _): Body<Point>,
+    Body(body, _): Body<PositionJson>,
 ) -> Result<Json<DoneJson>, Problem> {
-    app.node.command(Command::Move(Private(point(body)?))).await?;
+    let PositionJson { lat, lon, share } = body;
+    let place = Command::Move(Private(point(Point { lat, lon })?));
+    let sharing = share.map(Command::SharePosition);
+    // Consent is taken back before, and given after, the place is told. To other nodes
+    // than riders it is refused, with the reason, before anything has changed.
+    let given = share == Some(true) && app.node.role() == Some(Role::Rider);
+    let (first, then) = if given { (Some(place), sharing) } else { (sharing, Some(place)) };
+    for command in first.into_iter().chain(then) {
+        app.node.command(command).await?;
+    }
+    Ok(Json(DoneJson {}))
+}
+
+/// The driver of a firm ride sees no further positions of this rider (P8.10).
+#[utoipa::path(delete, path = "/v1/position", tag = "offers", responses(
+    (status = 200, body = DoneJson),
+    (status = 409, description = "This is for riders", body = Problem)
+))]
+pub(crate) async fn hide(State(app): State<App>) -> Result<Json<DoneJson>, Problem> {
+    app.node.command(Command::SharePosition(false)).await?;
     Ok(Json(DoneJson {}))
 }
 

@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hailmesh_types::{Amount, Duration, GeoPoint, Hash, PeerKey, Private, PublicKey, StatementId, Timestamp};
+use hailmesh_types::{Amount, Duration, Hash, PeerKey, Private, PublicKey, StatementId, Timestamp};
 use hailmesh_wire::{
     Accept, Address, Arrived, Body, Complete, Confirm, Counter, DriverOffer, Kind, Opening, Outcome,
     PickupPlace, Purpose, Request, RideState, Signatures, Verified, commit,
 };
 
+use crate::budget::Bucket;
 use crate::journal::{Bound, Record, Role, SecretPurpose, SlotRef};
+
+use super::sharing::Seen;
 
 /// A statement about a slot, in the order in which it was recorded.
 #[derive(Debug, Clone)]
@@ -51,8 +54,12 @@ pub(super) struct Deal {
     /// When the other side was last heard.
     pub(super) heard: Timestamp,
     pub(super) eta: Option<Duration>,
-    pub(super) seen_at: Option<Private<GeoPoint>>,
-    pub(super) position_sent: Option<Timestamp>,
+    /// Where the other side last said it was (P8.10).
+    pub(super) seen: Option<Seen>,
+    /// When the other side was last told where we are, and of when that was.
+    pub(super) told: Option<(Timestamp, Timestamp)>,
+    /// Positions that the other side may send.
+    pub(super) positions: Bucket,
     pub(super) en_route_sent: Option<Timestamp>,
     pub(super) status_heard: Option<Timestamp>,
 }
@@ -97,8 +104,9 @@ impl Deal {
             boarded_at: None,
             ended: None,
             eta,
-            seen_at: None,
-            position_sent: None,
+            seen: None,
+            told: None,
+            positions: Bucket::default(),
             en_route_sent: None,
             status_heard: None,
         }

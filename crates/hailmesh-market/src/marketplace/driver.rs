@@ -439,7 +439,7 @@ impl Marketplace {
             self.timers.clear(Timer::Pending(ride));
             return ride;
         }
-        self.new_ride(now, Role::Driver, RideState::Requested)
+        self.new_ride(now, Role::Driver)
     }
 
     fn draft_accept(

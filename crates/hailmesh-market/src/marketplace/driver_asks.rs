@@ -88,7 +88,7 @@ impl Marketplace {
         let Some(peer) = turn.peer else { return };
         let currency = driver.profile.as_ref().map(|profile| profile.tariff.currency);
         let ttl = request.body().ttl;
-        let ride = self.new_ride(now, Role::Driver, RideState::Requested);
+        let ride = self.new_ride(now, Role::Driver);
         let until = now + ttl;
         if let Some(driver) = self.driver.as_mut() {
             driver.pending.insert(ride, Pending { request, peer });

@@ -105,6 +105,7 @@ impl Marketplace {
         self.timers.clear(Timer::Hold(slot));
         self.timers.set(Timer::Status(slot), now + self.config.timers.status);
         self.timers.set(Timer::EnRoute(slot), now + Duration::from_secs(1));
+        self.begin_sharing(now);
         self.close_invites();
         self.expect_end(now, slot, false);
         self.set_ride(now, ride, RideState::Firm, None);

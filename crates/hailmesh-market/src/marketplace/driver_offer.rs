@@ -88,7 +88,6 @@ impl Marketplace {
                 self.follow_ring(now);
                 self.offer_changed(now);
             }
-            self.share_position(now, point);
         } else if let Some(rider) = self.rider.as_mut() {
             rider.here = Some(hailmesh_types::Private(point));
             self.follow_ring(now);
@@ -196,7 +195,11 @@ impl Marketplace {
         let crowded = self.book.live_count(side, now) >= CROWD;
         if !crowded && out.is_some_and(|cell| cell.parent(Resolution::TOPIC) == topic) {
             let delay = self.jitter(Duration::from_millis(200));
-            self.timers.set_by(Timer::Publish, now + delay);
+            // One offer is kept back: a node that starts again, or whose cell changes, is
+            // not to find that its peers have heard enough of it (P13.9).
+            let rate = self.config.limits.author;
+            let spare = self.driver.as_ref().map_or(now, |driver| driver.bucket.ready_at(rate, 1, now));
+            self.timers.set_by(Timer::Publish, spare + delay);
         }
     }
 

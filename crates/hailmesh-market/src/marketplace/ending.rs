@@ -131,6 +131,7 @@ impl Marketplace {
         ] {
             self.timers.clear(timer);
         }
+        self.end_sharing(&slot);
         if let Some(deal) = self.deals.get(&slot) {
             let key = deal.counterparty();
             self.book.unpin(&key);

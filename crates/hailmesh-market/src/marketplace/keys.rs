@@ -58,7 +58,7 @@ impl Marketplace {
             }
             Some(Role::Rider) => {
                 if self.rider.is_none() {
-                    self.rider = Some(Box::new(RiderSide::new()));
+                    self.rider = Some(Box::new(RiderSide::new(self.config.share_position)));
                 }
                 if lost {
                     self.replace_ride_keys(now);

@@ -13,16 +13,20 @@ mod driver_offer;
 mod ending;
 mod exchange;
 mod gossip;
+mod history;
 mod keys;
 mod listening;
+mod last_words;
 mod outbox;
 mod queries;
 mod recover;
 mod ride;
 mod rider;
 mod rider_choice;
+mod rider_compare;
 mod rider_offer;
 mod rider_search;
+mod sharing;
 mod status;
 mod timers;
 
@@ -55,8 +59,10 @@ use exchange::{Ask, Sticky};
 use keys::Work;
 use outbox::Outbox;
 use rider::RiderSide;
+use sharing::Seen;
 use timers::Timers;
 
+pub use history::StoredRide;
 pub use recover::RecoverError;
 pub use timers::Timer;
 
@@ -102,6 +108,8 @@ pub struct Marketplace {
     followed: BTreeMap<hailmesh_wire::Topic, ()>,
     driver: Option<Box<DriverSide>>,
     rider: Option<Box<RiderSide>>,
+    /// Where this node is, as its user last said.
+    here: Option<Seen>,
     deals: BTreeMap<SlotRef, Deal>,
     rides: BTreeMap<RideId, Ride>,
     outbox: Outbox,
@@ -236,6 +244,7 @@ impl Marketplace {
             followed: BTreeMap::new(),
             driver: None,
             rider: None,
+            here: None,
             deals: BTreeMap::new(),
             rides: BTreeMap::new(),
             outbox: Outbox::default(),
@@ -304,7 +313,11 @@ impl Marketplace {
         let answer = match command {
             Command::GoOnline(profile) => self.go_online(now, profile),
             Command::GoOffline => self.go_offline(now),
-            Command::Move(point) => self.on_move(now, *point.expose()),
+            Command::Move(point) => {
+                self.moved(now, point);
+                self.on_move(now, *point.expose())
+            }
+            Command::SharePosition(on) => self.share(now, on),
             Command::RequestRide(wish) => self.request_ride(now, *wish),
             Command::Accept(ride) => self.accept_ride(now, ride),
             Command::Decline(ride) => self.decline_ride(now, ride),
@@ -359,8 +372,10 @@ impl Marketplace {
             Timer::Status(slot) => self.on_status_due(now, slot),
             Timer::Cosign(slot) => self.on_cosign_overdue(now, slot),
             Timer::EnRoute(slot) => self.on_en_route_due(now, slot),
+            Timer::Share => self.share_position(now),
             Timer::Ask(request) => self.on_ask_overdue(now, request),
             Timer::Hedge | Timer::Decide => self.shop(now),
+            Timer::Compare => self.on_compared(now),
             Timer::OpenAfter => self.open_search(now),
             Timer::Patience => self.on_patience_over(now),
             Timer::Collect => self.on_collected(now),
@@ -388,6 +403,7 @@ impl Marketplace {
         for slot in slots {
             self.send_status(now, slot);
         }
+        self.share_position(now);
     }
 
     fn on_addresses(&mut self, now: Timestamp, addresses: Vec<Address>) {
@@ -465,28 +481,17 @@ impl Marketplace {
         self.notify(Event::Ride { ride, role, state, reason: reason.map(str::to_owned) });
     }
 
-    fn new_ride(&mut self, now: Timestamp, role: Role, state: RideState) -> RideId {
+    fn new_ride(&mut self, now: Timestamp, role: Role) -> RideId {
+        let state = RideState::Requested;
         let random = u128::from_le_bytes(self.random());
         let ride = RideId::new(now, random);
-        self.add_ride(ride, role, state, now);
+        self.add_ride(ride, role, now);
         self.notify(Event::Ride { ride, role, state, reason: None });
         ride
     }
 
-    fn add_ride(&mut self, ride: RideId, role: Role, state: RideState, at: Timestamp) {
-        let history = vec![Step { at, state, reason: None }];
-        let entry = Ride {
-            role,
-            state,
-            history,
-            created: at,
-            slot: None,
-            asked: 0,
-            settle_ms: None,
-            no_match: None,
-            choice: None,
-        };
-        self.rides.insert(ride, entry);
+    fn add_ride(&mut self, ride: RideId, role: Role, at: Timestamp) {
+        self.rides.insert(ride, Ride::begun(role, at));
         if self.rides.len() > RIDES_MAX {
             let over = self.rides.iter().find(|(_, ride)| is_over(ride.state)).map(|(id, _)| *id);
             if let Some(id) = over {

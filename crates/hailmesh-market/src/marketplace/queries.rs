@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hailmesh_types::{Amount, Private, Text, Timestamp};
+use hailmesh_types::{Amount, NetworkName, Private, PublicKey, Text, Timestamp};
 use hailmesh_wire::{DriverOffer, DropPlace, Kind, Purpose, Receipt, RiderOffer, VehicleCard};
 
 use crate::book::Side;
@@ -12,8 +12,9 @@ use crate::matching::{DriverWant, Query, RiderWant, SearchReport, search_drivers
 use crate::position::PublishedPosition;
 use crate::view::{RideView, Snapshot};
 
+use super::deal::Deal;
 use super::ride::crockford;
-use super::{Halt, Marketplace, is_over};
+use super::{Halt, Marketplace, Ride, is_over};
 
 impl Marketplace {
     /// Every ride that is remembered, newest first.
@@ -28,46 +29,13 @@ impl Marketplace {
         let entry = self.rides.get(&ride)?;
         let deal = entry.slot.and_then(|slot| self.deals.get(&slot));
         let pending = self.driver.as_ref().and_then(|driver| driver.pending.get(&ride));
-        let secret = deal.and_then(|deal| deal.boarding_secret()).filter(|_| entry.role == Role::Rider);
-        let code = deal.and_then(|deal| deal.secrets.get(&SecretPurpose::Code));
-        let code = code.map(|code| Private(String::from_utf8_lossy(code.expose()).into_owned()));
-        let pickup = deal.and_then(|deal| deal.pickup());
-        let drop = deal.and_then(|deal| DropPlace::from_opening(&deal.opening(SecretPurpose::Drop)?).ok());
-        let vehicle =
-            deal.and_then(|deal| VehicleCard::from_opening(&deal.opening(SecretPurpose::Vehicle)?).ok());
-        let contact = pickup.as_ref().map(|place| {
-            let text = |text: &dyn std::fmt::Display| text.to_string();
-            Private([text(&place.name), text(&place.phone), text(&place.note)])
-        });
-        Some(RideView {
-            ride,
-            role: entry.role,
-            state: entry.state,
-            counterparty: deal
-                .map(|deal| deal.counterparty())
-                .or_else(|| pending.map(|pending| *pending.request.signer())),
-            agreement: deal.map(|deal| deal.bound.agreement),
-            fare: deal.map(|deal| (deal.bound.fare, deal.bound.currency)),
-            total: deal.and_then(|deal| deal.total()),
-            created: entry.created,
-            history: entry.history.clone(),
-            eta: deal.and_then(|deal| deal.eta),
-            settle_ms: entry.settle_ms,
-            asked: entry.asked,
-            boarding_code: code,
-            boarding_secret: secret.map(|secret| Private(crockford(&secret))),
-            pickup: pickup.map(|place| Private(place.point)),
-            drop: drop.map(|place| Private(place.point)),
-            contact,
-            vehicle: vehicle.map(Private),
-            seen_at: deal.and_then(|deal| deal.seen_at),
-            has_receipt: deal.is_some_and(|deal| deal.confirm.is_some()),
-            cancel_fee: deal
-                .filter(|deal| deal.ended.is_none() && !deal.is_boarded())
-                .map(|deal| self.fee_to_cancel(now, deal.slot())),
-            no_match: entry.no_match.clone(),
-            choice: entry.choice.clone(),
-        })
+        let with = pending.map(|pending| *pending.request.signer());
+        let mut view = view_of(ride, entry, deal, with);
+        view.sharing = deal.is_some_and(|deal| self.shares_with(deal));
+        view.cancel_fee = deal
+            .filter(|deal| deal.ended.is_none() && !deal.is_boarded())
+            .map(|deal| self.fee_to_cancel(now, deal.slot()));
+        Some(view)
     }
 
     /// The receipt of a ride as a file (P10), without openings.
@@ -75,12 +43,6 @@ impl Marketplace {
     pub fn receipt(&self, ride: RideId) -> Option<Vec<u8>> {
         let slot = self.rides.get(&ride)?.slot?;
         let deal = self.deals.get(&slot)?;
-        deal.confirm.as_ref()?;
-        let belongs = |kind: Kind| !matches!(kind, Kind::Status | Kind::EnRoute | Kind::Reject);
-        // Of repeated statements only the one that counts: the last of its side.
-        let statements = deal.said.iter().filter(|said| {
-            belongs(said.kind) && deal.last_said(said.kind, said.own).is_some_and(|last| last.id == said.id)
-        });
         let mut certs: Vec<Arc<[u8]>> = Vec::new();
         if let Some(cert) =
             self.driver.as_ref().filter(|driver| driver.key == slot.key).and_then(|d| d.cert.as_ref())
@@ -91,10 +53,7 @@ impl Marketplace {
         {
             certs.push(bytes.into());
         }
-        let bytes: Vec<Arc<[u8]>> = statements.map(|said| Arc::clone(&said.bytes)).collect();
-        let receipt =
-            Receipt::assemble(self.config.network.clone(), bytes, certs, Vec::<(Purpose, _)>::new());
-        Some(receipt.encode())
+        receipt_of(deal, &self.config.network, certs)
     }
 
     /// Drivers around a place, and why the others are not among them.
@@ -196,4 +155,58 @@ impl Marketplace {
     pub fn rider_name(&self) -> &Text<32> {
         &self.config.rider_name
     }
+}
+
+/// What the records of a ride, and its deal if it has one, show its user. What depends
+/// on the moment (sharing, the fee to cancel) is left out.
+pub(super) fn view_of(ride: RideId, entry: &Ride, deal: Option<&Deal>, with: Option<PublicKey>) -> RideView {
+    let secret = deal.and_then(|deal| deal.boarding_secret()).filter(|_| entry.role == Role::Rider);
+    let code = deal.and_then(|deal| deal.secrets.get(&SecretPurpose::Code));
+    let code = code.map(|code| Private(String::from_utf8_lossy(code.expose()).into_owned()));
+    let pickup = deal.and_then(|deal| deal.pickup());
+    let drop = deal.and_then(|deal| DropPlace::from_opening(&deal.opening(SecretPurpose::Drop)?).ok());
+    let vehicle =
+        deal.and_then(|deal| VehicleCard::from_opening(&deal.opening(SecretPurpose::Vehicle)?).ok());
+    let contact = pickup.as_ref().map(|place| {
+        let text = |text: &dyn std::fmt::Display| text.to_string();
+        Private([text(&place.name), text(&place.phone), text(&place.note)])
+    });
+    RideView {
+        ride,
+        role: entry.role,
+        state: entry.state,
+        counterparty: deal.map(|deal| deal.counterparty()).or(with),
+        agreement: deal.map(|deal| deal.bound.agreement),
+        fare: deal.map(|deal| (deal.bound.fare, deal.bound.currency)),
+        total: deal.and_then(|deal| deal.total()),
+        created: entry.created,
+        history: entry.history.clone(),
+        eta: deal.and_then(|deal| deal.eta),
+        settle_ms: entry.settle_ms,
+        asked: entry.asked,
+        boarding_code: code,
+        boarding_secret: secret.map(|secret| Private(crockford(&secret))),
+        pickup: pickup.map(|place| Private(place.point)),
+        drop: drop.map(|place| Private(place.point)),
+        contact,
+        vehicle: vehicle.map(Private),
+        seen_at: deal.and_then(|deal| Some((deal.seen?.point, deal.seen?.at))),
+        sharing: false,
+        has_receipt: deal.is_some_and(|deal| deal.confirm.is_some()),
+        cancel_fee: None,
+        no_match: entry.no_match.clone(),
+        choice: entry.choice.clone(),
+    }
+}
+
+/// The receipt of a deal, if there is anything to prove.
+pub(super) fn receipt_of(deal: &Deal, network: &NetworkName, certs: Vec<Arc<[u8]>>) -> Option<Vec<u8>> {
+    deal.confirm.as_ref()?;
+    let belongs = |kind: Kind| !matches!(kind, Kind::Status | Kind::EnRoute | Kind::Reject);
+    // Of repeated statements only the one that counts: the last of its side.
+    let statements = deal.said.iter().filter(|said| {
+        belongs(said.kind) && deal.last_said(said.kind, said.own).is_some_and(|last| last.id == said.id)
+    });
+    let bytes: Vec<Arc<[u8]>> = statements.map(|said| Arc::clone(&said.bytes)).collect();
+    Some(Receipt::assemble(network.clone(), bytes, certs, Vec::<(Purpose, _)>::new()).encode())
 }

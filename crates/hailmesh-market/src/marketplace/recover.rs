@@ -11,10 +11,10 @@ use crate::config::{Config, ConfigError};
 use crate::handshake::{Binding, DriverLane, Held, LaneState, PastBinding, PastSlot, RiderChain, RiderState};
 use crate::journal::{Bound, KeyRecord, Record, Role, SecretPurpose, SlotRef};
 use crate::output::Output;
-use crate::view::Step;
 
 use super::deal::{Deal, Ending, Missing, Said};
 use super::driver::DriverSide;
+use super::history::made;
 use super::rider::{Chain, RiderSide};
 use super::timers::Timer;
 use super::{Keys, Marketplace};
@@ -42,7 +42,7 @@ pub enum RecoverError {
 
 /// What the records say of one slot.
 #[derive(Default)]
-struct Draft {
+pub(super) struct Draft {
     bound: Option<Bound>,
     said: Vec<Said>,
     secrets: Vec<(SecretPurpose, hailmesh_types::Private<Vec<u8>>)>,
@@ -122,65 +122,16 @@ impl Marketplace {
     }
 
     fn restore_slot(&mut self, slot: SlotRef, draft: Draft) -> Result<(), RecoverError> {
-        let damaged =
-            |what: Missing| RecoverError::Damaged { slot: slot.slot, key: format!("{:?}", slot.key), what };
-        let bound = draft.bound.ok_or_else(|| damaged("its binding is missing"))?;
-        let (ride, role, at) = (bound.ride, bound.role, bound.at);
-        let mut deal = Deal::restore(bound, draft.said, &*self.signatures).map_err(damaged)?;
-        for (purpose, bytes) in draft.secrets {
-            deal.secrets.insert(purpose, bytes);
+        let (deal, steps) = restore_deal(slot, draft, &*self.signatures)?;
+        let (ride, role, at) = (deal.bound.ride, deal.role(), deal.bound.at);
+        if !self.rides.contains_key(&ride) {
+            self.add_ride(ride, role, made(ride, at));
         }
-        deal.firm_at = draft.firm;
-        if draft.firm.is_some() {
-            deal.phase = RideState::Firm;
+        if let Some(entry) = self.rides.get_mut(&ride) {
+            entry.went_on(&deal, &steps);
         }
-        for (phase, when) in &draft.steps {
-            deal.phase = *phase;
-            match phase {
-                RideState::Arrived => deal.arrived_at = Some(*when),
-                RideState::InProgress => deal.boarded_at = Some(*when),
-                _ => {}
-            }
-        }
-        deal.wrong_codes = draft.wrong_codes;
-        deal.ended = draft.ended;
-        if role == Role::Driver
-            && let Some(place) = deal.pickup()
-        {
-            deal.addrs = place.addrs;
-        }
-        self.restore_ride(&deal, ride, role, at, &draft.steps);
         self.deals.insert(slot, deal);
         Ok(())
-    }
-
-    fn restore_ride(
-        &mut self,
-        deal: &Deal,
-        ride: crate::journal::RideId,
-        role: Role,
-        at: Timestamp,
-        steps: &[(RideState, Timestamp)],
-    ) {
-        if !self.rides.contains_key(&ride) {
-            let first = match role {
-                Role::Driver => RideState::Held,
-                Role::Rider => RideState::Committed,
-            };
-            self.add_ride(ride, role, first, at);
-        }
-        let Some(entry) = self.rides.get_mut(&ride) else { return };
-        let firm = deal.firm_at.map(|at| (RideState::Firm, at));
-        let ended = deal.ended.map(|ended| (ended.shown, ended.at));
-        for (state, at) in firm.into_iter().chain(steps.iter().copied()).chain(ended) {
-            entry.history.push(Step { at, state, reason: None });
-        }
-        entry.state = deal.state();
-        entry.slot = Some(deal.slot());
-        entry.asked = entry.asked.max(1);
-        if let (Some(firm_at), Role::Rider) = (deal.firm_at, role) {
-            entry.settle_ms = Some(firm_at.millis_since(deal.request.body().issued));
-        }
     }
 
     fn restore_keys(
@@ -220,7 +171,7 @@ impl Marketplace {
             self.driver = Some(Box::new(driver));
         }
         if self.role == Some(Role::Rider) {
-            let mut rider = RiderSide::new();
+            let mut rider = RiderSide::new(self.config.share_position);
             let mut unused = Vec::new();
             for record in held.values().filter(|key| key.role == Role::Rider && usable(key)) {
                 // A ride key that bound nothing, or has no slot left to be asked about,
@@ -337,7 +288,42 @@ impl Marketplace {
     }
 }
 
-fn add_to_draft(drafts: &mut BTreeMap<SlotRef, Draft>, record: Record) {
+/// A deal from what the records say of its slot, and the phases it went through.
+pub(super) fn restore_deal(
+    slot: SlotRef,
+    draft: Draft,
+    signatures: &dyn Signatures,
+) -> Result<(Deal, Vec<(RideState, Timestamp)>), RecoverError> {
+    let damaged =
+        |what: Missing| RecoverError::Damaged { slot: slot.slot, key: format!("{:?}", slot.key), what };
+    let bound = draft.bound.ok_or_else(|| damaged("its binding is missing"))?;
+    let mut deal = Deal::restore(bound, draft.said, signatures).map_err(damaged)?;
+    for (purpose, bytes) in draft.secrets {
+        deal.secrets.insert(purpose, bytes);
+    }
+    deal.firm_at = draft.firm;
+    if draft.firm.is_some() {
+        deal.phase = RideState::Firm;
+    }
+    for (phase, when) in &draft.steps {
+        deal.phase = *phase;
+        match phase {
+            RideState::Arrived => deal.arrived_at = Some(*when),
+            RideState::InProgress => deal.boarded_at = Some(*when),
+            _ => {}
+        }
+    }
+    deal.wrong_codes = draft.wrong_codes;
+    deal.ended = draft.ended;
+    if deal.role() == Role::Driver
+        && let Some(place) = deal.pickup()
+    {
+        deal.addrs = place.addrs;
+    }
+    Ok((deal, draft.steps))
+}
+
+pub(super) fn add_to_draft(drafts: &mut BTreeMap<SlotRef, Draft>, record: Record) {
     match record {
         Record::Bound(bound) => {
             let slot = bound.slot;

@@ -1,10 +1,10 @@
 //! The ride after FIRM (P8, P9): its phases inform, they neither bind nor free a slot.
 
-use hailmesh_types::{AgreementId, Amount, Cell, Duration, GeoPoint, Private, Resolution, Text, Timestamp};
+use hailmesh_types::{AgreementId, Amount, Cell, Duration, Resolution, Text, Timestamp};
 use hailmesh_wire::{
     Arrived, Attachment, BoardAsk, Boarded, Body, Complete, Dispute, EnRoute, Extensions, Figures, Frame,
-    FrameContent, Kind, Position, Purpose, Rating, RejectReason, RideState, Verified, check_complete,
-    final_fare, tariff_of,
+    FrameContent, Kind, Purpose, Rating, RejectReason, RideState, Verified, check_complete, final_fare,
+    tariff_of,
 };
 use subtle::ConstantTimeEq;
 
@@ -19,8 +19,6 @@ use super::ending::EndingTerms;
 use super::exchange::{About, Turn};
 use super::timers::Timer;
 
-/// Least time between two positions to the other side (P8.10).
-const POSITION_EVERY_MS: u64 = 5_000;
 /// Least time between two EN_ROUTE (P8.2).
 const EN_ROUTE_EVERY_MS: u64 = 30_000;
 /// Longest ride that a COMPLETE states by itself.
@@ -277,35 +275,7 @@ impl Marketplace {
         Ok(Answer::Ride(ride))
     }
 
-    /// Tells the rider of a firm ride where the driver is (P8.10).
-    pub(super) fn share_position(&mut self, now: Timestamp, point: GeoPoint) {
-        let firm = self.deals.values().find(|deal| deal.role() == Role::Driver && deal.is_firm());
-        let Some(deal) = firm else { return };
-        let recent = deal.position_sent.is_some_and(|at| now.millis_since(at) < POSITION_EVERY_MS);
-        let (slot, peer, agreement_id) = (deal.slot(), deal.peer(), deal.bound.agreement);
-        if recent || !self.peers.contains_key(&peer) {
-            return;
-        }
-        if let Some(deal) = self.deals.get_mut(&slot) {
-            deal.position_sent = Some(now);
-        }
-        let position = Position { agreement_id, point, heading: 0, speed: 0, accuracy: 10, time: now };
-        let frame = Frame::new(FrameContent::Position(position));
-        self.say(&mut Turn::own(), peer, Vec::new(), frame, About::Once);
-    }
-
     // ---- the rider's part ----
-
-    pub(super) fn on_position(&mut self, now: Timestamp, turn: &mut Turn, position: &Position) {
-        let slot = self.deal_by_agreement(&position.agreement_id);
-        let deal = slot.and_then(|slot| self.deals.get_mut(&slot));
-        let Some(deal) = deal.filter(|deal| deal.is_firm() && Some(deal.peer()) == turn.peer) else {
-            return turn.refuse(RejectReason::Unknown);
-        };
-        deal.heard = now;
-        deal.seen_at = Some(Private(position.point));
-        turn.nothing();
-    }
 
     /// The slot of ours that a driver's statement about an agreement belongs to.
     fn rider_slot(

@@ -32,6 +32,8 @@ pub(super) struct RiderSide {
     pub(super) chains: BTreeMap<PublicKey, Chain>,
     pub(super) search: Option<Search>,
     pub(super) here: Option<Private<GeoPoint>>,
+    /// Whether the driver of a firm ride may see where this rider is (P8.10).
+    pub(super) sharing: bool,
     pub(super) invites: Bucket,
     pub(super) unasked: Bucket,
 }
@@ -46,12 +48,13 @@ pub(super) struct Chain {
 }
 
 impl RiderSide {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(sharing: bool) -> Self {
         Self {
             spare: None,
             chains: BTreeMap::new(),
             search: None,
             here: None,
+            sharing,
             invites: Bucket::default(),
             unasked: Bucket::default(),
         }
@@ -70,15 +73,44 @@ impl Marketplace {
     /// An ACCEPT that is addressed to one of our ride keys (P7.2, P7.3, P7.7, P7.8).
     pub(super) fn on_accept(&mut self, now: Timestamp, turn: &mut Turn, accept: Verified<Accept>) {
         let body = accept.body();
-        let (driver, to, id) = (*accept.signer(), body.to, accept.id());
+        let (driver, to) = (*accept.signer(), body.to);
         let pending = self.take_ask(&to, &body.request_id, &driver);
         self.witness_accept(now, &accept, pending.as_ref());
-        let verdict = match &pending {
-            Some(pending) => self.accept_guard(now, pending, &accept),
+        if pending.is_none() && self.is_offered(&accept) {
+            // In hand, and not decided upon yet (P7.23).
+            return turn.nothing();
+        }
+        let pending = match pending {
+            Some(pending) if self.accept_guard(now, &pending, &accept).is_ok() => {
+                match self.keep_offered(now, turn, pending, &accept) {
+                    Ok(()) => return,
+                    Err(pending) => Some(pending),
+                }
+            }
+            pending => pending,
+        };
+        self.take_accept(now, turn, pending.as_ref(), &accept);
+        if pending.is_some() {
+            self.shop(now);
+        }
+    }
+
+    /// Takes an ACCEPT, if it is good and none is taken yet; otherwise turns it down.
+    pub(super) fn take_accept(
+        &mut self,
+        now: Timestamp,
+        turn: &mut Turn,
+        pending: Option<&Pending>,
+        accept: &Verified<Accept>,
+    ) {
+        let (driver, to, id) = (*accept.signer(), accept.body().to, accept.id());
+        let verdict = match pending {
+            Some(pending) => self.accept_guard(now, pending, accept),
             None => Err("not asked"),
         };
-        let draft = match (&verdict, &pending) {
-            (Ok(()), Some(pending)) => self.draft_confirm(now, pending, &accept),
+        // Nothing is even drafted while another ACCEPT is taken.
+        let draft = match (&verdict, pending) {
+            (Ok(()), Some(pending)) if self.is_shopping() => self.draft_confirm(now, pending, accept),
             _ => None,
         };
         let Some(chain) = self.rider.as_mut().and_then(|rider| rider.chains.get_mut(&to)) else {
@@ -89,16 +121,13 @@ impl Marketplace {
         let step = chain.chain.transition(event);
         let slot = SlotRef { key: to, lane: 0, slot: chain.chain.slot };
         if let ([RiderWrite::Bind { .. }], Some(draft), Some(pending)) =
-            (step.writes.as_slice(), draft, &pending)
+            (step.writes.as_slice(), draft, pending)
         {
-            self.commit_rider(now, slot, pending, &accept, draft);
-        } else if let (Err(why), Some(_)) = (&verdict, &pending) {
+            self.commit_rider(now, slot, pending, accept, draft);
+        } else if let (Err(why), Some(_)) = (&verdict, pending) {
             self.note_answer(now, &driver, why);
         }
         self.ride_sends(now, turn, slot, &step.sends);
-        if pending.is_some() {
-            self.shop(now);
-        }
     }
 
     /// P7.20. What fails is named as the user is told it.
@@ -252,7 +281,7 @@ impl Marketplace {
         if let Some(entry) = self.rides.get_mut(&ride) {
             entry.slot = Some(slot);
         }
-        for timer in [Timer::Hedge, Timer::Decide, Timer::OpenAfter, Timer::Patience] {
+        for timer in [Timer::Hedge, Timer::Decide, Timer::Compare, Timer::OpenAfter, Timer::Patience] {
             self.timers.clear(timer);
         }
         self.timers.set(Timer::Doubt(slot), now + self.config.timers.doubt);
@@ -305,6 +334,7 @@ impl Marketplace {
         self.persist(records);
         self.timers.clear(Timer::Doubt(slot));
         self.timers.set(Timer::Status(slot), now + self.config.timers.status);
+        self.begin_sharing(now);
         let since = self.rider.as_ref().and_then(|rider| rider.search.as_ref()?.first_request);
         if let (Some(since), Some(entry)) = (since, self.rides.get_mut(&ride)) {
             entry.settle_ms = Some(now.millis_since(since));

@@ -20,6 +20,7 @@ use crate::view::NoMatch;
 use super::Marketplace;
 use super::exchange::{About, Turn};
 use super::rider::Chain;
+use super::rider_compare::Offered;
 use super::timers::Timer;
 
 /// Distance assumed for a ride without a destination, metres: only caps the fare.
@@ -50,6 +51,8 @@ pub(super) struct Search {
     pub(super) refused: BTreeMap<PublicKey, Timestamp>,
     /// When the view was last looked at.
     pub(super) looked: Option<Timestamp>,
+    /// ACCEPTs that are compared with each other (P7.23).
+    pub(super) offered: Vec<Offered>,
     answers: BTreeMap<String, u32>,
     /// The rider offer that is out, if one is.
     pub(super) offer: Option<Verified<RiderOffer>>,
@@ -98,7 +101,7 @@ impl Marketplace {
         }
         let (signing, until) = self.take_ride_key(now);
         let key = PublicKey::from(signing.verifying_key());
-        let ride = self.new_ride(now, Role::Rider, RideState::Requested);
+        let ride = self.new_ride(now, Role::Rider);
         let deadline = now + wish.patience;
         let mut chain =
             Chain { signing, until, chain: crate::handshake::RiderChain::default(), seq: 0, seq_limit: 0 };
@@ -113,6 +116,7 @@ impl Marketplace {
             first_request: None,
             last_request: None,
             asks: BTreeMap::new(),
+            offered: Vec::new(),
             refused: BTreeMap::new(),
             looked: None,
             answers: BTreeMap::new(),
@@ -134,7 +138,7 @@ impl Marketplace {
 
     /// Looks at the view again and asks whoever is due.
     pub(super) fn shop(&mut self, now: Timestamp) {
-        if !self.is_shopping() {
+        if !self.is_shopping() || self.compare(now) {
             return;
         }
         let survey = self.survey(now);
@@ -385,7 +389,7 @@ impl Marketplace {
             self.rider.as_ref().and_then(|rider| rider.search.as_ref()).map_or(0, |search| search.asks.len());
         if one.due > now {
             self.timers.set_by(Timer::Decide, one.due);
-        } else if asks < most {
+        } else if asks < most && !self.compare(now) {
             self.note_choice(now, one, &survey);
             self.ask_driver(now, booked, None, Some(invite.id()));
         }
@@ -393,6 +397,10 @@ impl Marketplace {
 
     /// P7.6: patience is over.
     pub(super) fn on_patience_over(&mut self, now: Timestamp) {
+        if self.is_shopping() {
+            // What is in hand is better than nothing.
+            self.choose(now);
+        }
         if self.is_shopping() {
             self.stop_search(now, RideState::Expired, None);
         }
@@ -403,6 +411,7 @@ impl Marketplace {
         if !self.is_shopping() {
             return;
         }
+        self.release_offered(now);
         let explain = self.survey(now).explain;
         let peers = u32::try_from(self.peers.len()).unwrap_or(u32::MAX);
         let Some(rider) = self.rider.as_mut() else { return };
@@ -431,6 +440,7 @@ impl Marketplace {
         if rider.search.as_ref().is_none_or(|search| search.ride != ride) {
             return;
         }
+        self.release_offered(now);
         self.withdraw_rider_offer(now);
         let Some(search) = self.rider.as_mut().and_then(|rider| rider.search.take()) else { return };
         for request in search.asks.keys() {

@@ -19,12 +19,16 @@ pub enum Timer {
     Cosign(SlotRef),
     /// EN_ROUTE is due after FIRM (P8.2).
     EnRoute(SlotRef),
+    /// The other side of a firm ride may be told where we are (P8.10).
+    Share,
     /// A REQUEST was not answered in time (P7.4).
     Ask(StatementId),
     /// The next parallel REQUEST may go out (P5.8).
     Hedge,
     /// The search is looked at again.
     Decide,
+    /// The rider takes the best of the ACCEPTs it compared (P7.23).
+    Compare,
     /// The rider makes itself known (P5.13).
     OpenAfter,
     /// The rider's patience is over (P7.6).

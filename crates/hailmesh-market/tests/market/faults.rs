@@ -309,6 +309,12 @@ fn a_broken_store_signs_nothing() {
     let ride = world.request(rider, NEAR, THERE);
     world.run(5_000);
     assert!(!world.is_up(driver), "it stopped at the commit");
+    // P11.1: its offer is withdrawn, and nothing else was signed; an INVITE binds nobody and
+    // came before.
+    assert_eq!(drivers_known(&world, rider), 0);
+    let transcript = world.transcript();
+    let said = transcript.lines().filter(|line| line.starts_with(&format!("{driver}: ")));
+    assert!(said.clone().all(|line| line.ends_with("INVITE")), "{transcript}");
     assert_eq!(world.state(rider, ride), Some(RideState::Requested));
     world.hosts[driver].store_broken = false;
     world.start(driver);
@@ -316,6 +322,75 @@ fn a_broken_store_signs_nothing() {
     world.command(driver, Command::GoOnline(profile())).unwrap();
     assert!(world.run_until(50_000, |world| world.state(rider, ride) == Some(RideState::Firm)));
     check_promises(&world);
+}
+
+fn drivers_known(world: &World, name: Name) -> usize {
+    world.hosts[name].market.as_ref().unwrap().snapshot(world.time(name)).drivers
+}
+
+/// A store that fails at every batch of a whole ride, of either side. What was withdrawn
+/// from memory that had run ahead of the store contradicts nothing that is signed later.
+#[test]
+fn a_store_that_breaks_anywhere_leaves_no_evidence() {
+    for breaks_at_driver in [true, false] {
+        let mut broken = 0;
+        for after in 0..14 {
+            let mut world = World::new(3_500 + after as u64);
+            let driver = world.driver(HERE);
+            let rider = world.rider();
+            let watcher = world.rider();
+            let near = hailmesh_types::Private(NEAR.parse().unwrap());
+            world.command(watcher, Command::Move(near)).unwrap();
+            world.run(500);
+            let victim = if breaks_at_driver { driver } else { rider };
+            world.hosts[victim].store_breaks_after = Some(after);
+            let ride = request_if_up(&mut world, rider);
+            world.run(3_000);
+            if let Some(ride) = ride {
+                go_on(&mut world, driver, rider, ride);
+            }
+            world.run(4_000);
+            let broke = !world.is_up(victim);
+            broken += usize::from(broke);
+            if broke && breaks_at_driver {
+                assert_eq!(drivers_known(&world, watcher), 0, "after {after}: withdrawn or engaged");
+            }
+            world.hosts[victim].store_breaks_after = None;
+            world.hosts[victim].store_broken = false;
+            if broke {
+                world.start(victim);
+            }
+            let here = hailmesh_types::Private(HERE.parse().unwrap());
+            world.command(driver, Command::Move(here)).unwrap();
+            world.command(driver, Command::GoOnline(profile())).unwrap();
+            assert!(world.run_until(60_000, settled), "after {after}:\n{}", world.transcript());
+            // The rest of the ride, then a second one: the chains, heads and sequence
+            // numbers of the first go on.
+            if let (Some(ride), Some(at_driver)) = (ride, world.last_ride(driver))
+                && !matches!(at_driver.state, RideState::Completed)
+            {
+                let _ = world.command(driver, Command::Cancel(at_driver.ride));
+                let _ = world.command(driver, Command::EndAlone(at_driver.ride));
+                world.run(130_000);
+                let _ = world.command(rider, Command::Cancel(ride));
+            }
+            world.run(30_000);
+            check_promises(&world);
+            for (name, host) in world.hosts.iter().enumerate() {
+                let caught = host
+                    .events
+                    .iter()
+                    .any(|event| matches!(event, Event::Evidence { .. } | Event::Cloned { .. }));
+                assert!(
+                    !caught,
+                    "host {name}, after {after} at driver {breaks_at_driver}: {:?}",
+                    host.events
+                );
+            }
+        }
+        println!("broke {broken} times, at driver {breaks_at_driver}");
+        assert!(broken >= 6, "{broken}");
+    }
 }
 
 #[test]

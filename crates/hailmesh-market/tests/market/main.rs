@@ -1,7 +1,10 @@
 //! Marketplaces against each other, on simulated time, through their public contract.
 
+mod compare;
 mod faults;
+mod history;
 mod matching;
 mod scenarios;
+mod sharing;
 mod signatures;
 mod world;

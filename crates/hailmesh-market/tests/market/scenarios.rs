@@ -375,6 +375,53 @@ fn an_offer_that_moves_away_is_heard_where_it_goes() {
 }
 
 #[test]
+fn a_driver_that_starts_again_in_its_first_seconds_is_heard() {
+    let mut world = World::new(26);
+    let listener = world.rider();
+    world.command(listener, Command::Move(Private(NEAR.parse().unwrap()))).unwrap();
+    let driver = world.driver(HERE);
+    let accepted = |world: &World| {
+        world.hosts[listener].market.as_ref().unwrap().snapshot(world.time(listener)).accepted
+    };
+    let mut cheaper = profile();
+    cheaper.tariff.base = 200;
+    world.command(driver, Command::GoOnline(cheaper)).unwrap();
+    world.run(300);
+    assert_eq!(accepted(&world), 2);
+    // Somebody else begins to listen: the offer is refreshed, but not with the last token.
+    let late = world.rider();
+    world.command(late, Command::Move(Private(NEAR.parse().unwrap()))).unwrap();
+    world.run(700);
+    assert_eq!(accepted(&world), 2);
+    world.crash(driver);
+    world.start(driver);
+    world.command(driver, Command::Move(Private(HERE.parse().unwrap()))).unwrap();
+    world.command(driver, Command::GoOnline(profile())).unwrap();
+    world.run(300);
+    assert_eq!(accepted(&world), 3, "its peers had not heard too much of it");
+    // And the one who came late hears it, too, here by that very offer.
+    let ride = world.request(late, NEAR, THERE);
+    assert!(world.run_until(5_000, |world| world.state(late, ride) == Some(RideState::Firm)));
+}
+
+#[test]
+fn a_refresh_for_a_listener_waits_for_its_token() {
+    let mut world = World::new(27);
+    let driver = world.driver(HERE);
+    let mut cheaper = profile();
+    cheaper.tariff.base = 200;
+    world.command(driver, Command::GoOnline(cheaper)).unwrap();
+    world.run(300);
+    let late = world.rider();
+    world.command(late, Command::Move(Private(NEAR.parse().unwrap()))).unwrap();
+    let heard = |world: &World| world.hosts[late].market.as_ref().unwrap().snapshot(world.time(late)).drivers;
+    world.run(9_000);
+    assert_eq!(heard(&world), 0);
+    world.run(2_000);
+    assert_eq!(heard(&world), 1, "ten seconds after the second one");
+}
+
+#[test]
 fn shutting_down_withdraws_the_offer_and_refuses_business() {
     let mut world = World::new(17);
     let driver = world.driver(HERE);

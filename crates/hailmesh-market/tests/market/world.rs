@@ -42,6 +42,10 @@ pub(crate) struct Host {
     pub(crate) crash_after: Option<usize>,
     /// The store refuses from now on.
     pub(crate) store_broken: bool,
+    /// Batches that the store still takes before it refuses, if it is to.
+    pub(crate) store_breaks_after: Option<usize>,
+    /// The own offer that is out, as it was sent.
+    offer_out: Option<Vec<u8>>,
 }
 
 enum Arrival {
@@ -134,6 +138,8 @@ impl World {
             runs: 0,
             crash_after: None,
             store_broken: false,
+            store_breaks_after: None,
+            offer_out: None,
         });
         let name = self.hosts.len() - 1;
         self.start(name);
@@ -243,26 +249,21 @@ impl World {
             }
             match output {
                 Output::Persist(records) => {
-                    if self.hosts[name].store_broken {
-                        // As the contract says: what follows is dropped, and so is the market.
+                    let host = &mut self.hosts[name];
+                    if let Some(left) = host.store_breaks_after.as_mut() {
+                        host.store_broken |= *left == 0;
+                        *left = left.saturating_sub(1);
+                    }
+                    if host.store_broken {
+                        // As the contract says: what follows is dropped, and so is the market,
+                        // after its last words.
+                        self.last_words(name, from);
                         self.crash(name);
                         return;
                     }
                     self.hosts[name].journal.extend(records);
                 }
-                Output::Publish { topic, bytes } => {
-                    for to in 0..self.hosts.len() {
-                        if to != name
-                            && !self.deaf.contains(&to)
-                            && self.is_up(to)
-                            && self.hosts[to].topics.contains(&topic)
-                        {
-                            let message =
-                                Arrival::Gossip { to, from, topic: topic.clone(), bytes: bytes.to_vec() };
-                            self.deliver(name, to, message);
-                        }
-                    }
-                }
+                Output::Publish { topic, bytes } => self.publish(name, from, &topic, &bytes),
                 Output::Send { ask, peer, frame, .. } => {
                     self.check_write_ahead(name, &frame);
                     self.sent.push((name, peer, frame.clone()));
@@ -308,6 +309,34 @@ impl World {
                 Output::Notify(event) => self.hosts[name].events.push(event),
                 Output::Dial { .. } | Output::Score { .. } | Output::Work(_) => {}
             }
+        }
+    }
+
+    fn publish(&mut self, name: Name, from: PeerKey, topic: &Topic, bytes: &[u8]) {
+        let live = match AnyStatement::decode(bytes.to_vec()) {
+            Ok(AnyStatement::DriverOffer(offer)) => Some(offer.body().live.is_some()),
+            Ok(AnyStatement::RiderOffer(offer)) => Some(offer.body().live.is_some()),
+            _ => None,
+        };
+        if let Some(live) = live {
+            self.hosts[name].offer_out = live.then(|| bytes.to_vec());
+        }
+        for to in 0..self.hosts.len() {
+            let hears = !self.deaf.contains(&to) && self.hosts[to].topics.contains(topic);
+            if to != name && self.is_up(to) && hears {
+                let message = Arrival::Gossip { to, from, topic: topic.clone(), bytes: bytes.to_vec() };
+                self.deliver(name, to, message);
+            }
+        }
+    }
+
+    /// What a host says whose store has just refused.
+    fn last_words(&mut self, name: Name, from: PeerKey) {
+        let now = self.time(name);
+        let Some(sent) = self.hosts[name].offer_out.take() else { return };
+        let market = self.hosts[name].market.as_mut().expect("it is up");
+        if let Some(Output::Publish { topic, bytes }) = market.last_words(now, &sent) {
+            self.publish(name, from, &topic, &bytes);
         }
     }
 

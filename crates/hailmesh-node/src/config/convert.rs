@@ -141,6 +141,7 @@ impl Settings {
             driver_level: level("policy.driver_level", &self.policy.driver_level)?,
             rider_level: level("policy.rider_level", &self.policy.rider_level)?,
             rider_name: text("rider.name", &self.rider.name)?,
+            share_position: self.rider.share_position,
             timers: self.timers.to_timers()?,
             speed_kmh: small("policy.speed_kmh", self.policy.speed_kmh, "1 to 200")?,
             policy: self.policy.matching.parse().map_err(|_| {

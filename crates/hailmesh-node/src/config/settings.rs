@@ -272,18 +272,24 @@ pub struct RiderSettings {
     /// Whether a coarse wish is gossiped when nobody agrees at first (P5.13).
     #[serde(deserialize_with = "lenient::flag")]
     pub open: bool,
+    /// Whether the driver of a firm ride sees where this rider is (P8.10).
+    #[serde(deserialize_with = "lenient::flag")]
+    pub share_position: bool,
 }
 
 impl Default for RiderSettings {
     fn default() -> Self {
-        Self { at: None, name: String::new(), phone: String::new(), open: true }
+        Self { at: None, name: String::new(), phone: String::new(), open: true, share_position: false }
     }
 }
 
 /// Place, name and telephone number stay out of logs.
 impl fmt::Debug for RiderSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RiderSettings").field("open", &self.open).finish_non_exhaustive()
+        f.debug_struct("RiderSettings")
+            .field("open", &self.open)
+            .field("share_position", &self.share_position)
+            .finish_non_exhaustive()
     }
 }
 
@@ -431,6 +437,8 @@ timer_settings! {
     withdraw_ms: withdraw,
     /// How long a driver collects requests when cars are scarce, 0 to 300.
     collect_ms: collect,
+    /// How long a rider compares the drivers that agree before it takes one, 0 to 300.
+    compare_ms: compare,
     /// A side looks at its view again at most this often, 50 to 60,000.
     decision_period_ms: decision_period,
     /// How long an offer is taken to stay at the least when it is judged how lively the place is, 0 to 600,000; 0: everybody takes whoever is there at once.

@@ -136,6 +136,11 @@ const PLAIN: &[Key] = &[
     key("rider.phone", None, "Shown to the chosen driver only, at most 24 bytes."),
     key("rider.open", None, "Whether a coarse wish is gossiped when nobody agrees at first."),
     key(
+        "rider.share_position",
+        None,
+        "Whether the driver of a firm ride sees where this rider is; also said for one ride with `hailmesh ride share`.",
+    ),
+    key(
         "policy.driver_level",
         None,
         "Least level of drivers a rider asks, l0 to l3; without issuers it is l0.",

@@ -83,7 +83,16 @@ impl Engine {
     pub(super) fn halt_for(&mut self, error: &Error) {
         let (why, again, hint) = Self::hint_for(error);
         let text = error.to_string();
+        // P11.1: withdraw. Where the journal contradicts this node or is somebody else's,
+        // not even that is signed.
+        let running = again && self.halt.is_none();
+        let sent = self.offer_out.take().filter(|_| running);
+        let withdrawal = sent.and_then(|sent| self.market.last_words(self.clock.now(), &sent));
         self.stop_deciding(why, text.clone());
+        if let Some(withdrawal) = withdrawal {
+            tracing::info!("the offer was withdrawn: nothing can be agreed without the store");
+            self.queue.push(Effect::Output(withdrawal));
+        }
         self.problem(&text, hint);
         if again {
             self.attempt(RETRY);

@@ -2,9 +2,9 @@
 
 use std::sync::atomic::Ordering;
 
-use hailmesh_market::{Answer, Command, CommandError, RideId, RideView, Role, Wish};
-use hailmesh_types::{Class, Features, Private, Seats, Text};
-use hailmesh_wire::RideState;
+use hailmesh_market::{Answer, Command, CommandError, Record, RideId, RideView, Role, SlotRef, Wish};
+use hailmesh_types::{Class, Features, Private, Seats, StatementId, Text, Timestamp};
+use hailmesh_wire::{Receipt, RideState};
 use tokio::task::JoinHandle;
 use tokio::time::{Duration, timeout};
 
@@ -94,6 +94,16 @@ impl Running {
         view
     }
 
+    async fn sees_drivers(&self, count: usize) {
+        let look = async {
+            let mut every = tokio::time::interval(Duration::from_millis(20));
+            while self.node.status().await.unwrap().snapshot.drivers != count {
+                every.tick().await;
+            }
+        };
+        timeout(DEADLINE, look).await.expect("the book follows");
+    }
+
     async fn healthy(&self) {
         let look = async {
             let mut every = tokio::time::interval(Duration::from_millis(20));
@@ -125,6 +135,8 @@ async fn nothing_is_promised_while_the_store_fails() {
     );
     assert!(matches!(driver.node.rides().await, Err(NodeError::Store(_))));
     assert!(driver.node.metrics_text().contains("hailmesh_store_commit_failures_total 1"));
+    // P11.1: the offer is withdrawn, so nobody asks in vain.
+    rider.sees_drivers(0).await;
     let asked = rider.node.ride(ride).await.unwrap().unwrap();
     assert_eq!(asked.state, RideState::Requested, "{:?}", asked.history);
 
@@ -194,6 +206,83 @@ async fn a_ride_survives_a_new_network_service() {
     assert_ne!(after.listen, before.listen, "another port");
     driver.node.command(Command::Arrive(theirs)).await.unwrap();
     rider.until(ride, RideState::Arrived).await;
+    rider.stop().await;
+    driver.stop().await;
+}
+
+/// The records of a ride, as if an earlier one had left the same.
+fn earlier(records: &[Record], number: u64) -> (RideId, Vec<Record>) {
+    let then = Timestamp::from_millis(1_700_000_000_000 + number).unwrap();
+    let ride = RideId::new(then, number.into());
+    let slot_of = |slot: &SlotRef| SlotRef { slot: number, ..*slot };
+    let mut id = [0; 32];
+    id[..8].copy_from_slice(&number.to_be_bytes());
+    let past = records.iter().cloned().map(|mut record| {
+        match &mut record {
+            Record::Bound(bound) => {
+                (bound.slot, bound.ride) = (slot_of(&bound.slot), ride);
+                (bound.request, bound.accept) = (StatementId::from_bytes(id), StatementId::from_bytes(id));
+            }
+            Record::Firm { slot, .. }
+            | Record::Progress { slot, .. }
+            | Record::Ended { slot, .. }
+            | Record::Statement { slot, .. }
+            | Record::Secret { slot, .. } => *slot = slot_of(slot),
+            other => panic!("no record of a ride: {other:?}"),
+        }
+        record
+    });
+    (ride, past.collect())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rides_that_only_the_store_holds_are_found_and_listed() {
+    let driver = run(Role::Driver, "test-history", Vec::new()).await;
+    let rider = run(Role::Rider, "test-history", vec![driver.node.invite().await.unwrap()]).await;
+    let ride = rider.request().await;
+    rider.until(ride, RideState::EnRoute).await;
+    rider.node.command(Command::Cancel(ride)).await.unwrap();
+    let latest = rider.until(ride, RideState::Cancelled).await;
+    let store = rider.journal.store().clone();
+    let records = store.ride(ride).await.unwrap();
+    let mut old: Vec<RideId> = Vec::new();
+    for number in 1..=9 {
+        let (earlier, records) = earlier(&records, number);
+        store.append(&records).await.unwrap();
+        old.insert(0, earlier);
+    }
+    assert_eq!(rider.node.rides().await.unwrap().len(), 1, "memory knows one");
+
+    let mut listed = Vec::new();
+    let mut before = None;
+    for size in [4, 4, 2] {
+        let page = rider.node.rides_page(before, 4).await.unwrap();
+        assert_eq!(page.items.len(), size);
+        listed.extend(page.items.iter().map(|view| view.ride));
+        before = page.next;
+    }
+    assert_eq!(before, None, "that was the last page");
+    let expected: Vec<RideId> = std::iter::once(ride).chain(old.iter().copied()).collect();
+    assert_eq!(listed, expected);
+    for limit in [0, crate::RIDES_MAX + 1] {
+        assert!(matches!(rider.node.rides_page(None, limit).await, Err(NodeError::BadInput(_))));
+    }
+
+    let found = rider.node.ride(old[5]).await.unwrap().expect("the store has it");
+    assert_eq!((found.state, found.agreement), (RideState::Cancelled, latest.agreement));
+    assert_eq!(found.history[0].state, RideState::Requested);
+    let receipt = rider.node.receipt(old[5]).await.unwrap().expect("a receipt");
+    let facts = Receipt::decode(&receipt).unwrap().verify(&[]).unwrap();
+    assert!(facts.agreed && facts.firm, "{facts:?}");
+    let unknown = RideId::new(Timestamp::MIN, 1);
+    assert_eq!(rider.node.ride(unknown).await.unwrap(), None);
+    assert_eq!(rider.node.receipt(unknown).await.unwrap(), None);
+
+    // An open ride is on the first page, however full that is.
+    let again = rider.request().await;
+    let page = rider.node.rides_page(None, 1).await.unwrap();
+    assert_eq!(page.items.iter().map(|view| view.ride).collect::<Vec<_>>(), [again]);
+    assert_eq!(page.next, Some(again));
     rider.stop().await;
     driver.stop().await;
 }

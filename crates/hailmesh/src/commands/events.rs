@@ -49,6 +49,7 @@ pub(super) fn in_words(event: &EventJson) -> String {
             number("total"),
             ride()
         ),
+        "seen" => format!("ride {}: the other side said where it is (hailmesh ride show)", ride()),
         "boarding_refused" => format!("ride {}: boarding was refused ({})", ride(), text("reason")),
         "offer_published" => format!("offer {} is out", number("seq")),
         "offer_withdrawn" => "the offer was withdrawn".to_owned(),

@@ -1,17 +1,20 @@
 //! `hailmesh ride`.
 
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _};
 use std::path::Path;
 
 use hailmesh_api::types::{
-    BoardJson, CompleteJson, CounterJson, EnRouteJson, Money, RateJson, RideJson, RideSummary, RidesJson,
+    BoardJson, CompleteJson, CounterJson, DoneJson, EnRouteJson, Money, PositionJson, RateJson, RideJson,
+    RideSummary, RidesJson,
 };
 use hailmesh_market::RideId;
+use hailmesh_types::GeoPoint;
 use serde::Serialize;
 use serde_json::json;
 
 use super::{request, verify};
-use crate::cli::RideAction;
+use crate::cli::{ListArgs, RideAction};
 use crate::client::{self, Client, Pick};
 use crate::exit::{Exit, Failure};
 use crate::homes::Homes;
@@ -22,7 +25,7 @@ pub(super) async fn run(homes: &Homes, action: RideAction, out: Output) -> Resul
     let nothing = json!({});
     match action {
         RideAction::Request(args) => return request::run(homes, &args, out).await,
-        RideAction::List => list(homes, out).await?,
+        RideAction::List(args) => list(homes, &args, out).await?,
         RideAction::Show(ride) => {
             let node = client::find(homes, Pick::Ride(ride.id), out).await?;
             show(&node.get(&format!("/v1/rides/{}", ride.id)).await?, out)?;
@@ -40,6 +43,7 @@ pub(super) async fn run(homes: &Homes, action: RideAction, out: Output) -> Resul
             act(homes, ride.id, "en-route", &EnRouteJson { eta_ms }, out).await?;
         }
         RideAction::Arrive(ride) => act(homes, ride.id, "arrive", &nothing, out).await?,
+        RideAction::Share { ride, at, off } => share(homes, ride.id, at.filter(|_| !off), out).await?,
         RideAction::Board { ride, code } => {
             let code = match code {
                 Some(code) => code,
@@ -64,22 +68,50 @@ pub(super) async fn run(homes: &Homes, action: RideAction, out: Output) -> Resul
     Ok(Exit::Ok)
 }
 
-async fn list(homes: &Homes, out: Output) -> Result<(), Failure> {
+async fn list(homes: &Homes, args: &ListArgs, out: Output) -> Result<(), Failure> {
     // A driver and a rider of one machine: the rides of both, each with its role.
-    let mut rides = RidesJson { items: Vec::new() };
+    let mut found = BTreeMap::new();
+    let mut more = false;
     for (node, _) in client::running(homes).await? {
-        let found: RidesJson = node.get("/v1/rides").await?;
-        rides.items.extend(found.items);
+        let mut before = args.before.map(|ride| ride.to_string());
+        loop {
+            let mut query = vec![("limit", args.limit.to_string())];
+            query.extend(before.take().map(|ride| ("before", ride)));
+            let page: RidesJson = node.query("/v1/rides", &query).await?;
+            found.extend(page.items.into_iter().map(|ride| (ride.ride_id.clone(), ride)));
+            before = page.next;
+            if !args.all || before.is_none() {
+                more |= before.is_some();
+                break;
+            }
+        }
     }
-    rides.items.sort_by(|a, b| (b.created_ms, &b.ride_id).cmp(&(a.created_ms, &a.ride_id)));
+    // The time of its beginning comes first in the name of a ride.
+    let mut items: Vec<RideSummary> = found.into_values().rev().collect();
+    let oldest = items.get(usize::from(args.limit) - 1).map(|ride| ride.ride_id.clone());
+    let mut next = oldest.filter(|_| more || items.len() > usize::from(args.limit));
+    if args.all {
+        next = None;
+    } else if let Some(oldest) = &next {
+        items.retain(|ride| ride.ride_id >= *oldest || is_open(ride));
+    }
     if out.json {
-        return out.document(&rides);
+        return out.document(&RidesJson { items, next });
     }
-    if rides.items.is_empty() {
+    if items.is_empty() {
         out.remark("no rides yet");
         return Ok(());
     }
-    out.table(&["RIDE", "ROLE", "STATE", "WITH", "FARE", "SINCE"], rides.items.iter().map(row).collect())
+    out.table(&["RIDE", "ROLE", "STATE", "WITH", "FARE", "SINCE"], items.iter().map(row).collect())?;
+    if let Some(next) = next {
+        out.remark(format!("older ones: hailmesh ride list --before {next} (or --all)"));
+    }
+    Ok(())
+}
+
+fn is_open(ride: &RideSummary) -> bool {
+    let open = ["requested", "held", "committed", "firm", "en_route", "arrived", "in_progress"];
+    open.contains(&ride.state.as_str())
 }
 
 fn row(ride: &RideSummary) -> Vec<String> {
@@ -132,6 +164,30 @@ async fn cancel(homes: &Homes, ride: RideId, out: Output) -> Result<(), Failure>
         return out.document(&after);
     }
     out.line(format!("ride {ride} is {}", after.summary.state.replace('_', " ")))
+}
+
+/// With a place: the driver may see it. Without: no longer.
+async fn share(homes: &Homes, ride: RideId, at: Option<GeoPoint>, out: Output) -> Result<(), Failure> {
+    let node = client::find(homes, Pick::Ride(ride), out).await?;
+    let _: DoneJson = match at {
+        Some(at) => {
+            let (lat, lon) = (at.lat(), at.lon());
+            node.put("/v1/position", &PositionJson { lat, lon, share: Some(true) }).await?
+        }
+        None => node.delete("/v1/position").await?,
+    };
+    let after: RideJson = node.get(&format!("/v1/rides/{ride}")).await?;
+    if out.json {
+        return out.document(&after);
+    }
+    out.line(format!(
+        "ride {ride}: the driver {}",
+        match (at, after.sharing) {
+            (Some(_), true) => "sees where the rider is",
+            (Some(_), false) => "will see where the rider is once the ride is firm",
+            (None, _) => "is told no further positions",
+        }
+    ))
 }
 
 async fn receipt(homes: &Homes, ride: RideId, file: Option<&Path>, out: Output) -> Result<(), Failure> {
@@ -192,6 +248,8 @@ fn show(ride: &RideJson, out: Output) -> Result<(), Failure> {
         ride.contact.as_ref().map(|c| format!("{} {} {}", c.name, c.phone, c.note).trim().to_owned()),
     );
     add("pickup", ride.pickup.map(|point| format!("{},{}", point.lat, point.lon)));
+    add("seen at", seen_at(ride));
+    add("shared", ride.sharing.then(|| "the other side sees where this node is".to_owned()));
     add("destination", ride.drop.map(|point| format!("{},{}", point.lat, point.lon)));
     add(
         "cancelling",
@@ -219,6 +277,11 @@ fn show(ride: &RideJson, out: Output) -> Result<(), Failure> {
         out.remark(format!("next: {next}"));
     }
     Ok(())
+}
+
+fn seen_at(ride: &RideJson) -> Option<String> {
+    let (point, at) = ride.seen_at.zip(ride.seen.as_ref())?;
+    Some(format!("{},{} at {}", point.lat, point.lon, output::clock(at)))
 }
 
 /// What its user does next.

@@ -10,7 +10,6 @@
 //! bytes and the topic; ignore whatever depends on time, local state, configuration or
 //! version.
 
-mod authors;
 mod bans;
 mod evidence;
 mod stop;
@@ -21,15 +20,16 @@ use hailmesh_types::{Cell, NetworkName, PeerKey, PublicKey, Resolution, Statemen
 use hailmesh_wire::limits::{EVIDENCE_BYTES_MAX, STATEMENT_BYTES_MAX};
 use hailmesh_wire::{
     AnyStatement, DecodeError, DriverOffer, Ed25519, Evidence, Heard, Kind, NetworkId, Revocation,
-    RiderOffer, Role, Signatures, Signed, Subject, Topic, Verified, pow_ok,
+    RiderOffer, Role, ShiftCert, Signatures, Signed, Subject, Topic, Verified, pow_ok,
 };
 
-use crate::book::{Booked, BookedDriver, BookedRider, Full, Offer, OfferBook, Side};
+use crate::book::{Booked, BookedDriver, BookedRider, EntryId, Full, Offer, OfferBook, Sequence, Side};
 use crate::budget::{Bucket, Buckets, FairBudget};
 use crate::certificates::{Bearer, CertRefusal, Certificates, Inline, Level, Standing};
+use crate::config::Config;
 use crate::limits::Limits;
 use crate::output::Verdict;
-use authors::{Authors, Sequence};
+use crate::table::HashKey;
 use bans::Bans;
 use evidence::EvidenceTable;
 pub use stop::{AdmissionStats, Stop};
@@ -52,9 +52,11 @@ pub struct Judgement {
 #[derive(Debug, Clone, PartialEq)]
 pub enum News {
     /// A driver's new offer is in the book.
-    Driver(Arc<BookedDriver>),
+    Driver(BookedDriver),
     /// A rider's new offer is in the book.
-    Rider(Arc<BookedRider>),
+    Rider(BookedRider),
+    /// A driver's offer came with a SHIFT_CERT that was not known here.
+    Shift(Verified<ShiftCert>),
     /// An author has withdrawn its offer.
     Withdrawn(PublicKey, Side),
     /// Two offers of one author with one sequence number, both really signed: E6.
@@ -77,8 +79,8 @@ pub enum News {
 }
 
 impl Judgement {
-    const fn stopped(stop: Stop) -> Self {
-        Self { verdict: stop.verdict(), stop, news: Vec::new() }
+    const fn new(stop: Stop, news: Vec<News>) -> Self {
+        Self { verdict: stop.verdict(), stop, news }
     }
 }
 
@@ -103,13 +105,13 @@ impl Route {
 trait Newsworthy: Offer {
     const ROLE: Role;
 
-    fn news(booked: Arc<Booked<Self>>) -> News;
+    fn news(booked: Booked<Self>) -> News;
 }
 
 impl Newsworthy for DriverOffer {
     const ROLE: Role = Role::Driver;
 
-    fn news(booked: Arc<BookedDriver>) -> News {
+    fn news(booked: BookedDriver) -> News {
         News::Driver(booked)
     }
 }
@@ -117,7 +119,7 @@ impl Newsworthy for DriverOffer {
 impl Newsworthy for RiderOffer {
     const ROLE: Role = Role::Rider;
 
-    fn news(booked: Arc<BookedRider>) -> News {
+    fn news(booked: BookedRider) -> News {
         News::Rider(booked)
     }
 }
@@ -125,13 +127,10 @@ impl Newsworthy for RiderOffer {
 /// The gate of the offer book and of what is known about strangers.
 #[derive(Debug, Clone)]
 pub struct Admission {
+    config: Arc<Config>,
     signatures: Arc<dyn Signatures>,
-    network: NetworkName,
-    network_id: NetworkId,
-    pow_bits: u8,
-    limits: Limits,
+    network: NetworkId,
     certificates: Certificates,
-    authors: Authors,
     bans: Bans,
     evidence: EvidenceTable,
     peers: Buckets<PeerKey>,
@@ -148,25 +147,35 @@ impl Admission {
     /// The gate of a network with these parameters (P2.12).
     #[must_use]
     pub fn new(network: NetworkName, pow_bits: u8, issuers: Vec<PublicKey>, limits: Limits) -> Self {
-        let network_id = NetworkId::of(&network);
+        let config = Config { network, pow_bits, issuers, limits, ..Config::default() };
+        Self::of(Arc::new(config), HashKey::default())
+    }
+
+    /// The gate of a node with this configuration.
+    pub(crate) fn of(config: Arc<Config>, hash_key: HashKey) -> Self {
+        let limits = &config.limits;
+        let network = NetworkId::of(&config.network);
         Self {
             signatures: Arc::new(Ed25519),
             network,
-            network_id,
-            pow_bits,
-            certificates: Certificates::new(network_id, issuers, limits.certificates, limits.identities),
-            authors: Authors::new(limits.authors, limits.author_grace, limits.author),
+            certificates: Certificates::new(
+                network,
+                config.issuers.clone(),
+                limits.certificates,
+                limits.identities,
+                hash_key,
+            ),
             bans: Bans::new(limits.bans),
             evidence: EvidenceTable::new(limits.evidence),
-            peers: Buckets::new(limits.peer, limits.peer_buckets),
-            peers_by_topic: Buckets::new(limits.peer_topic, limits.peer_buckets),
-            peers_evidence: Buckets::new(limits.peer_evidence, limits.peer_buckets),
+            peers: Buckets::new(limits.peer, limits.peer_buckets, hash_key),
+            peers_by_topic: Buckets::new(limits.peer_topic, limits.peer_buckets, hash_key),
+            peers_evidence: Buckets::new(limits.peer_evidence, limits.peer_buckets, hash_key),
             evidence_rate: Bucket::default(),
-            pools: Buckets::new(limits.uncredentialed_pool, limits.peer_buckets),
-            verification: FairBudget::new(limits.verifications_per_s, limits.peer_buckets),
+            pools: Buckets::new(limits.uncredentialed_pool, limits.peer_buckets, hash_key),
+            verification: FairBudget::new(limits.verifications_per_s, limits.peer_buckets, hash_key),
             stats: AdmissionStats::default(),
             last_judged: Timestamp::MIN,
-            limits,
+            config,
         }
     }
 
@@ -188,24 +197,40 @@ impl Admission {
         check: EvidenceCheck<'_>,
     ) -> Judgement {
         let mut news = Vec::new();
+        let stop = self.judge_into(book, now, source, topic, heard, check, &mut news);
+        Judgement::new(stop, news)
+    }
+
+    /// As [`Admission::judge`], appending what was learned to `news`.
+    #[expect(clippy::too_many_arguments, reason = "what a message is judged by")]
+    pub(crate) fn judge_into(
+        &mut self,
+        book: &mut OfferBook,
+        now: Timestamp,
+        source: PeerKey,
+        topic: &Topic,
+        heard: &Heard,
+        check: EvidenceCheck<'_>,
+        news: &mut Vec<News>,
+    ) -> Stop {
         let stop = match (self.open(topic, heard), topic.subject()) {
             (Err(stop), _) => stop,
             (Ok(AnyStatement::DriverOffer(offer)), Subject::Offers(cell)) => {
-                self.admit(book, now, Route::Gossip(cell, source), offer, &mut news)
+                self.admit(book, now, Route::Gossip(cell, source), offer, news)
             }
             (Ok(AnyStatement::RiderOffer(offer)), Subject::Offers(cell)) => {
-                self.admit(book, now, Route::Gossip(cell, source), offer, &mut news)
+                self.admit(book, now, Route::Gossip(cell, source), offer, news)
             }
             (Ok(AnyStatement::Evidence(evidence)), Subject::Evidence) => {
-                self.admit_evidence(book, now, source, evidence, check, &mut news)
+                self.admit_evidence(book, now, source, evidence, check, news)
             }
             (Ok(AnyStatement::Revocation(revocation)), Subject::Evidence) => {
-                self.admit_revocation(book, now, source, revocation, &mut news)
+                self.admit_revocation(book, now, source, revocation, news)
             }
             (Ok(_), _) => Stop::Topic,
         };
         self.count(now, stop);
-        Judgement { news, ..Judgement::stopped(stop) }
+        stop
     }
 
     /// Admits an offer that came with a statement of its author, as in an INVITE: the
@@ -230,7 +255,7 @@ impl Admission {
             Ok(_) => Stop::Topic,
         };
         self.count(now, stop);
-        Judgement { news, ..Judgement::stopped(stop) }
+        Judgement::new(stop, news)
     }
 
     /// Checks the certificates of any statement for use outside gossip, such as a
@@ -254,7 +279,8 @@ impl Admission {
         };
         let read = |index: usize| AnyStatement::decode(certs[index].as_slice());
         let certs = Inline { bytes: certs, read: &read };
-        let chain = self.certificates.resolve(now, &Bearer { signer, role, issued, cert_id, certs })?;
+        let chain =
+            self.certificates.resolve(now, &Bearer { signer, role, issued, cert_id, certs, last: None })?;
         chain.verify(&*self.signatures)?;
         let standing = chain.standing.clone();
         self.certificates.keep(chain);
@@ -291,12 +317,6 @@ impl Admission {
         self.bans.len()
     }
 
-    /// How many authors are in the sequence table.
-    #[must_use]
-    pub fn authors(&self) -> usize {
-        self.authors.len()
-    }
-
     /// What became of the messages so far.
     #[must_use]
     pub const fn stats(&self) -> &AdmissionStats {
@@ -330,8 +350,8 @@ impl Admission {
         let outcasts = |key: &PublicKey, identity: Option<&PublicKey>, cert_id: Option<&StatementId>| {
             self.is_banned(key, identity, now) || self.certificates.leads_to_revoked(cert_id)
         };
-        let drivers = book.drivers().map(|b| (*b.key(), b.identity, b.offer.body().cert_id));
-        let riders = book.riders().map(|b| (*b.key(), b.identity, b.offer.body().cert_id));
+        let drivers = book.drivers().map(|b| (*b.key(), b.identity().copied(), b.offer.body().cert_id));
+        let riders = book.riders().map(|b| (*b.key(), b.identity().copied(), b.offer.body().cert_id));
         let gone: Vec<PublicKey> = drivers
             .chain(riders)
             .filter(|(key, identity, cert_id)| outcasts(key, identity.as_ref(), cert_id.as_ref()))
@@ -354,7 +374,7 @@ impl Admission {
             Subject::Offers(_) => STATEMENT_BYTES_MAX,
             Subject::Evidence => EVIDENCE_BYTES_MAX,
         };
-        if *topic.network() != self.network {
+        if *topic.network() != self.config.network {
             return Err(Stop::Topic);
         }
         self.open_if(heard, bytes_max, |kind| match topic.subject() {
@@ -382,7 +402,7 @@ impl Admission {
         // 3
         let kind = header.kind().map_err(|_| Stop::Unsupported)?;
         // 4
-        if header.network != self.network_id || !belongs(kind) {
+        if header.network != self.network || !belongs(kind) {
             return Err(Stop::Topic);
         }
         // 4 and 5: the body is read before the signer's key, whose form costs more; both reject.
@@ -419,24 +439,23 @@ impl Admission {
         news: &mut Vec<News>,
     ) -> Result<(), Stop> {
         let body = offer.body();
-        let author = *offer.signer().as_bytes();
         let district = body.cell().parent(Resolution::TOPIC);
-        let withdrawn = if body.is_live() { None } else { Some(body.slot()) };
         let expires = body.made() + body.ttl();
         // 7
         if matches!(route, Route::Gossip(topic, _) if topic != district) {
             return Err(Stop::Cell);
         }
         // 8
-        if body.made() > now + self.limits.clock_tolerance {
+        if body.made() > now + self.config.limits.clock_tolerance {
             return Err(Stop::Future);
         }
-        if now > expires + self.limits.clock_tolerance {
+        if now > expires + self.config.limits.clock_tolerance {
             return Err(Stop::Stale);
         }
         // 9
-        let (sequence, may_speak) = self.authors.look(&author, body.seq(), &offer.id(), withdrawn, now);
-        let is_known = sequence != Sequence::Unheard;
+        let author = offer.signer().as_bytes();
+        let known = book.find(author);
+        let (sequence, may_speak) = book.look(known, offer, now);
         match sequence {
             Sequence::Same => return Err(Stop::Duplicate),
             Sequence::Old => return Err(Stop::OldSequence),
@@ -444,9 +463,11 @@ impl Admission {
         }
         // 10
         let cert_id = body.cert_id();
-        let identity = self.certificates.identity_of(cert_id.as_ref());
-        if self.is_banned(offer.signer(), identity, now) {
-            return Err(Stop::Banned);
+        if !self.bans.is_empty() {
+            let identity = self.certificates.identity_of(cert_id.as_ref());
+            if self.is_banned(offer.signer(), identity, now) {
+                return Err(Stop::Banned);
+            }
         }
         if self.certificates.leads_to_revoked(cert_id.as_ref()) {
             return Err(Stop::Revoked);
@@ -478,11 +499,11 @@ impl Admission {
             issued: body.made(),
             cert_id,
             certs: Inline { bytes: body.certs(), read: &read },
+            last: known.and_then(|known| O::booked(book, known)?.cert.as_ref()),
         };
         let chain = self.certificates.resolve(now, &bearer).map_err(stop_of)?;
         let level = chain.standing.level;
-        let identity = chain.standing.identity;
-        if self.is_banned(offer.signer(), identity.as_ref(), now) {
+        if !self.bans.is_empty() && self.is_banned(offer.signer(), chain.standing.identity.as_ref(), now) {
             return Err(Stop::Banned);
         }
         let is_stranger = self.credentials_matter() && !level.is_credentialed();
@@ -494,11 +515,11 @@ impl Admission {
         let missing = chain.standing.missing;
         let awaits_certificate = self.check_work(offer, district, level, missing)?;
         // 15
-        for _ in 0..=chain.cost() {
-            self.verification.charge(route.peer(), now);
-        }
+        self.verification.charge(route.peer(), 1 + chain.cost(), now);
         let offer = offer.clone().verify_with(&*self.signatures).map_err(|_| Stop::Signature)?;
         chain.verify(&*self.signatures).map_err(stop_of)?;
+        let cert = chain.leaf().cloned();
+        let is_new_cert = chain.cost() > 0;
         self.certificates.keep(chain);
         if let Some(id) = missing.filter(|_| self.credentials_matter()) {
             news.push(News::CertificateWanted(id, *route.peer()));
@@ -511,31 +532,30 @@ impl Admission {
             self.pools.take(&district, now);
         }
         if sequence == Sequence::Fork {
-            self.authors.charge(&author, withdrawn, now);
-            news.extend(two_stories(book, &offer));
+            book.charge(known, offer.body(), now);
+            news.extend(two_stories(book, known, &offer));
             return Err(Stop::Equivocation);
         }
         // 17
-        let (seq, id) = (offer.body().seq(), offer.id());
-        let late =
-            matches!(route, Route::Gossip(..)) && now > offer.body().made() + self.limits.clock_tolerance;
-        let room = if is_known || self.authors.has_room(now) {
-            self.settle(
-                book,
-                now,
-                route,
-                Booked { offer, level, identity, heard: now, since: now, source: None },
-                news,
-            )
-        } else {
-            Err(Stop::Full)
+        let late = matches!(route, Route::Gossip(..))
+            && now > offer.body().made() + self.config.limits.clock_tolerance;
+        let Some(entry) = known.or_else(|| book.enrol(offer.signer().as_bytes(), now)) else {
+            return Err(Stop::Full);
         };
-        if room.is_err() {
-            self.authors.charge(&author, withdrawn, now);
-            return room;
+        let since = offer.body().made().min(now).max(now - offer.body().ttl());
+        let booked = Booked { offer: offer.clone(), cert: cert.clone(), level, since, repeats: false };
+        if let Err(stop) = self.settle(book, now, entry, booked, news) {
+            match known {
+                Some(_) => book.charge(known, offer.body(), now),
+                None => book.dismiss(entry),
+            }
+            return Err(stop);
+        }
+        if let Some(cert) = cert.filter(|_| is_new_cert && O::ROLE == Role::Driver) {
+            news.extend(cert.verify_with(&*self.signatures).map(News::Shift));
         }
         // 18, with the charge of 16
-        self.authors.record(&author, seq, &id, expires, withdrawn, now);
+        book.record(entry, &offer, now);
         if late {
             self.stats.add_late();
         }
@@ -548,7 +568,7 @@ impl Admission {
         &self,
         book: &mut OfferBook,
         now: Timestamp,
-        route: Route,
+        entry: EntryId,
         mut booked: Booked<O>,
         news: &mut Vec<News>,
     ) -> Result<(), Stop> {
@@ -556,10 +576,8 @@ impl Admission {
             book.remove(booked.key());
             news.push(News::Withdrawn(*booked.key(), O::SIDE));
         } else if booked.expires() > now {
-            if let Route::Gossip(_, peer) = route {
-                booked.source = Some(peer);
-            }
-            let booked = book.put(now, booked, self.credentials_matter()).map_err(|full| match full {
+            let put = book.put(now, entry, booked.clone(), self.credentials_matter());
+            booked.repeats = put.map_err(|full| match full {
                 Full::Share => Stop::Share,
                 Full::Cell | Full::Book => Stop::Full,
             })?;
@@ -580,10 +598,10 @@ impl Admission {
         match body.pow() {
             Some(pow) => {
                 let (signer, cell) = (offer.signer(), district.index());
-                let is_right = pow_ok(self.network_id, signer, cell, body.made(), pow, self.pow_bits);
+                let is_right = pow_ok(self.network, signer, cell, body.made(), pow, self.config.pow_bits);
                 if is_right { Ok(false) } else { Err(Stop::WorkWrong) }
             }
-            None if level.is_credentialed() || self.pow_bits == 0 => Ok(false),
+            None if level.is_credentialed() || self.config.pow_bits == 0 => Ok(false),
             // Without issuers no certificate makes up for the work.
             None if missing.is_some() && self.credentials_matter() => Ok(true),
             None => Err(Stop::WorkMissing),
@@ -598,8 +616,8 @@ impl Admission {
 }
 
 /// Both sides of an equivocation, when the book still holds the first.
-fn two_stories<O: Offer>(book: &OfferBook, second: &Verified<O>) -> Option<News> {
-    let first = O::shelf(book).get(second.signer().as_bytes())?;
+fn two_stories<O: Offer>(book: &OfferBook, known: Option<EntryId>, second: &Verified<O>) -> Option<News> {
+    let first = O::booked(book, known?)?;
     if first.offer.body().seq() != second.body().seq() {
         return None;
     }

@@ -42,6 +42,7 @@ pub mod marketplace;
 pub mod matching;
 pub mod output;
 pub mod position;
+pub mod table;
 pub mod view;
 pub mod witness;
 

@@ -6,7 +6,7 @@
 //! statement with what it holds of the same key. What contradicts itself is returned as a
 //! body of EVIDENCE, ready to be signed with a throw-away key (P18.3).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use hailmesh_types::{Duration, PublicKey, Timestamp};
@@ -14,6 +14,8 @@ use hailmesh_wire::{
     Accept, Ack, AnyVerified, Confirm, Cosign, Counter, DriverOffer, Ed25519, Evidence, EvidenceKind,
     Release, Request, RiderOffer, ShiftCert, Signatures, Verified, Void, evidence,
 };
+
+use crate::table::{HashKey, Keyed, Register};
 
 /// ACCEPTs kept, and statements of each other sort (P20).
 const KEPT: usize = 64;
@@ -35,7 +37,7 @@ pub struct Witness {
     /// VOID, RELEASE and COSIGN.
     ends: Shelf,
     certs: Shelf,
-    heads: BTreeMap<PublicKey, (Timestamp, Verified<DriverOffer>)>,
+    heads: Register<Head>,
 }
 
 impl Default for Witness {
@@ -59,7 +61,7 @@ impl Witness {
             acks: Shelf::default(),
             ends: Shelf::default(),
             certs: Shelf::default(),
-            heads: BTreeMap::new(),
+            heads: Register::new(HashKey::default()),
         }
     }
 
@@ -67,6 +69,11 @@ impl Witness {
     #[must_use]
     pub fn with_signatures(self, signatures: Arc<dyn Signatures>) -> Self {
         Self { signatures, ..self }
+    }
+
+    /// The same with a table that strangers cannot aim at.
+    pub(crate) fn with_hash_key(self, hash_key: HashKey) -> Self {
+        Self { heads: Register::new(hash_key), ..self }
     }
 
     /// How many statements are kept, last offers included.
@@ -119,8 +126,8 @@ impl Witness {
         for end in self.ends.of(accept.signer()) {
             found.try_kind(EvidenceKind::E8, &[end, &new]);
         }
-        if let Some((_, last)) = self.heads.get(accept.signer()) {
-            found.try_kind(EvidenceKind::E9, &[&AnyVerified::from(last.clone()), &new]);
+        if let Some(last) = self.heads.get(accept.signer().as_bytes()) {
+            found.try_kind(EvidenceKind::E9, &[&AnyVerified::from(last.offer.clone()), &new]);
         }
         self.accepts.put(now, new, self.kept);
         found.evidence
@@ -178,12 +185,28 @@ impl Witness {
     /// A driver's offer: E9 against the ACCEPTs and the offer kept of its key, and E6.
     pub fn observe_offer(&mut self, now: Timestamp, offer: &Verified<DriverOffer>) -> Vec<Evidence> {
         self.expire(now);
+        let head = self.heads.get_mut(offer.signer().as_bytes());
+        // Nearly always there is nothing to compare, and this is asked a lot.
+        if self.accepts.of(offer.signer()).next().is_none() {
+            match head {
+                None => {
+                    self.keep_head(now, offer);
+                    return Vec::new();
+                }
+                Some(head) if !head.may_contradict(offer) => {
+                    *head = Head { at: now, offer: offer.clone() };
+                    return Vec::new();
+                }
+                Some(_) => {}
+            }
+        }
+        let last = self.heads.get(offer.signer().as_bytes()).map(|head| &head.offer);
         let new = AnyVerified::from(offer.clone());
         let mut found = self.findings(*offer.signer());
         for accept in self.accepts.of(offer.signer()) {
             found.try_kind(EvidenceKind::E9, &[&new, accept]);
         }
-        if let Some((_, last)) = self.heads.get(offer.signer()) {
+        if let Some(last) = last {
             let last = AnyVerified::from(last.clone());
             found.try_kind(EvidenceKind::E9, &[&last, &new]);
             found.try_kind(EvidenceKind::E6, &[&last, &new]);
@@ -247,15 +270,11 @@ impl Witness {
     }
 
     fn keep_head(&mut self, now: Timestamp, offer: &Verified<DriverOffer>) {
-        if self.heads.len() >= HEADS && !self.heads.contains_key(offer.signer()) {
-            let span = self.span;
-            self.heads.retain(|_, (at, _)| *at + span >= now);
-            if self.heads.len() >= HEADS {
-                let oldest = self.heads.iter().min_by_key(|(_, (at, _))| *at).map(|(key, _)| *key);
-                oldest.and_then(|oldest| self.heads.remove(&oldest));
-            }
+        if self.heads.len() >= HEADS && self.heads.get(offer.signer().as_bytes()).is_none() {
+            // An eighth, so that a full table is not looked through for every newcomer.
+            self.heads.drop_first(HEADS / 8, |head| (head.at, *head.key()));
         }
-        self.heads.insert(*offer.signer(), (now, offer.clone()));
+        self.heads.put(Head { at: now, offer: offer.clone() });
     }
 
     fn expire(&mut self, now: Timestamp) {
@@ -268,6 +287,27 @@ impl Witness {
                 shelf.0.pop_front();
             }
         }
+    }
+}
+
+/// The last offer of an author, and when it was seen.
+#[derive(Debug, Clone)]
+struct Head {
+    at: Timestamp,
+    offer: Verified<DriverOffer>,
+}
+
+impl Head {
+    /// Whether E6 or E9 could come of it.
+    fn may_contradict(&self, newer: &Verified<DriverOffer>) -> bool {
+        let (last, new) = (self.offer.body(), newer.body());
+        last.seq == new.seq || (last.slot == new.slot && last.head != new.head)
+    }
+}
+
+impl Keyed for Head {
+    fn key(&self) -> &[u8; 32] {
+        self.offer.signer().as_bytes()
     }
 }
 

@@ -149,7 +149,10 @@ proptest! {
                 node.book.expire(now);
                 list.retain(|line| line.expires > now);
                 prop_assert_eq!(node.book.len(), list.len());
-                prop_assert_eq!(node.book.next_expiry(), list.iter().map(|line| line.expires).min());
+                // When the next one is looked at: after now, and no later than it ends.
+                let (next, ends) = (node.book.next_expiry(), list.iter().map(|line| line.expires).min());
+                prop_assert_eq!(next.is_some(), ends.is_some());
+                prop_assert!(next <= ends && next.is_none_or(|next| next > now), "{next:?} {ends:?}");
                 let mut keys: Vec<PublicKey> =
                     list.iter().filter(|line| line.side == Side::Drivers).map(|line| line.key).collect();
                 keys.sort_unstable();

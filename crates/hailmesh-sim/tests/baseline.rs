@@ -85,7 +85,11 @@ fn batches_run_at_multiples_and_know_what_was_before() {
     let scenario = street(5, &[0], &[(9, 1, 2)]);
     assert_eq!(run(&scenario, "batched:10").rides[0].matched_ms, Some(10_000));
     let scenario = street(5, &[0], &[(10, 1, 2)]);
-    assert_eq!(run(&scenario, "batched:10").rides[0].matched_ms, Some(20_000), "in that very moment is too late");
+    assert_eq!(
+        run(&scenario, "batched:10").rides[0].matched_ms,
+        Some(20_000),
+        "in that very moment is too late"
+    );
 }
 
 #[test]
@@ -106,7 +110,10 @@ fn every_ride_keeps_the_rules_and_no_car_is_in_two_places() {
     for policy in ["first-come", "batched:5", "batched:30", "nearest-pair:7"] {
         let outcome = run(&city, policy);
         let served = outcome.rides.iter().filter(|ride| ride.picked_up_ms.is_some()).count();
-        assert!(served > 100 && served < city.requests.len(), "{policy}: {served} served: scarce, but not nothing");
+        assert!(
+            served > 100 && served < city.requests.len(),
+            "{policy}: {served} served: scarce, but not nothing"
+        );
         let mut by_car = vec![Vec::new(); 60];
         for ride in outcome.rides.iter().filter(|ride| ride.vehicle.is_some()) {
             assert!(ride.wait_ms().unwrap() <= city.patience_ms, "{policy}: {ride:?}");
@@ -121,7 +128,8 @@ fn every_ride_keeps_the_rules_and_no_car_is_in_two_places() {
                 assert_eq!(ride.set_out, Some(place), "{policy}: car {car}");
                 let pickup = city.roads.drive(place, ride.from);
                 assert_eq!(ride.picked_up_ms.unwrap(), ride.matched_ms.unwrap() + u64::from(pickup.ms));
-                idle = ride.picked_up_ms.unwrap() + 30_000 + u64::from(city.roads.drive(ride.from, ride.to).ms);
+                idle =
+                    ride.picked_up_ms.unwrap() + 30_000 + u64::from(city.roads.drive(ride.from, ride.to).ms);
                 assert!(ride.dropped_ms.is_none_or(|dropped| dropped == idle));
                 place = ride.to;
             }
@@ -143,7 +151,10 @@ fn one_seed_makes_one_trace() {
 fn what_cannot_run_is_refused_by_name() {
     let city = street(3, &[0], &[(1, 0, 1)]);
     let peers = baseline::run(&city, 1, 0, "p2p".parse().unwrap()).unwrap_err();
-    assert!(matches!(peers, BaselineError::NotCentral(_)) && peers.to_string().contains("first-come"), "{peers}");
+    assert!(
+        matches!(peers, BaselineError::NotCentral(_)) && peers.to_string().contains("first-come"),
+        "{peers}"
+    );
     let large = baseline::run(&city, 2, 0, "first-come".parse().unwrap()).unwrap_err();
     assert!(matches!(large, BaselineError::Scenario(ScenarioError::Fleet { fleet: 2, vehicles: 1, .. })));
 }
@@ -157,10 +168,10 @@ const INDEPENDENT: [(&str, [f64; 4]); 4] = [
     ("nearest-pair:5", [0.9840, 153.0, 160.0, 104.0]),
 ];
 
-/// Agreement within 1 %, or the half second to which the figures are rounded if that is
-/// more, except the wait of the served at `batched:30`, which is 1.6 % above: which pairs
-/// of equal worth are taken, or a millisecond here and there, moves these figures by half
-/// a per cent, and no reading of the rules brings that one nearer than 1.2 %.
+/// Agreement within 1 %, or within the half second to which the figures are rounded if
+/// that is more. One is not met: the wait of the served at `batched:30` is 1.6 % above, so
+/// it is held to 2 %. Other readings of the rules and changes of a few milliseconds left
+/// it 1 to 2 % above.
 #[test]
 fn the_figures_of_a_recorded_rush_hour_agree_with_those_of_another_program() {
     let Some(city) = recorded_hour() else { return };
@@ -171,7 +182,10 @@ fn the_figures_of_a_recorded_rush_hour_agree_with_those_of_another_program() {
             let share = if (policy, place) == ("batched:30", 1) { 0.02 } else { 0.01 };
             let rounding = if place == 0 { 0.0 } else { 0.5 };
             let allowed = (expected * share).max(rounding);
-            assert!((found - expected).abs() <= allowed, "{policy}, figure {place}: {found}, expected {expected}");
+            assert!(
+                (found - expected).abs() <= allowed,
+                "{policy}, figure {place}: {found}, expected {expected}"
+            );
         }
     }
     for policy in ["first-come", "batched:5", "batched:30", "nearest-pair:5"] {
@@ -182,7 +196,8 @@ fn the_figures_of_a_recorded_rush_hour_agree_with_those_of_another_program() {
 }
 
 fn figures(outcome: &RunOutcome) -> [f64; 4] {
-    let waits: Vec<f64> = outcome.rides.iter().filter_map(|ride| ride.wait_ms()).map(|ms| ms as f64 / 1e3).collect();
+    let waits: Vec<f64> =
+        outcome.rides.iter().filter_map(|ride| ride.wait_ms()).map(|ms| ms as f64 / 1e3).collect();
     let (all, served) = (outcome.rides.len() as f64, waits.len() as f64);
     let waited: f64 = waits.iter().sum();
     let driven: f64 = outcome.rides.iter().map(|ride| f64::from(ride.pickup_ms) / 1e3).sum();
@@ -197,9 +212,8 @@ fn recorded_hour() -> Option<Scenario> {
         println!("SKIPPED: {} is not there: nothing was compared", folder.display());
         return None;
     }
-    let open = |file: &str| {
-        std::fs::File::open(folder.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
-    };
+    let open =
+        |file: &str| std::fs::File::open(folder.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
     let files = Files {
         nodes: open("nodes.csv"),
         edges: open("edges.csv"),

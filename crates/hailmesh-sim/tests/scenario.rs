@@ -54,16 +54,16 @@ fn files_become_a_scenario() {
 
 #[test]
 fn columns_may_be_in_any_order_and_others_are_ignored() {
-    let scenario = load_with("nodes", NODES, "lon , colour,lat,node\n-74,red,40,700\n-73.99,,40,3\n-73.99,x,40.01,41\n");
+    let scenario =
+        load_with("nodes", NODES, "lon , colour,lat,node\n-74,red,40,700\n-73.99,,40,3\n-73.99,x,40.01,41\n");
     assert_eq!(scenario.unwrap().requests, load().requests);
 }
 
 #[test]
 fn fleets_are_rows_from_a_place_that_the_seed_names() {
     let scenario = load();
-    let seats = |fleet, seed| {
-        scenario.fleet(fleet, seed).unwrap().iter().map(|car| car.seats).collect::<Vec<_>>()
-    };
+    let seats =
+        |fleet, seed| scenario.fleet(fleet, seed).unwrap().iter().map(|car| car.seats).collect::<Vec<_>>();
     assert_eq!(seats(2, 0), [4, 5]);
     assert_eq!(seats(2, 1), [5, 6], "997 mod 3 is 1");
     assert_eq!(seats(2, 2), [6, 4], "and it wraps");
@@ -116,9 +116,8 @@ fn wrong_values_are_named_with_line_and_column() {
         ("vehicles", "-73.99,5", "-73.99,101", 3, "seats", "101"),
     ] {
         let message = message(file, from, to);
-        let start = format!(
-            "cities/ring/{file}.csv, line {line}, column \"{column}\": value \"{value}\": expected "
-        );
+        let start =
+            format!("cities/ring/{file}.csv, line {line}, column \"{column}\": value \"{value}\": expected ");
         assert!(message.starts_with(&start), "{message}\ninstead of\n{start}");
     }
 }
@@ -148,11 +147,15 @@ fn rows_that_do_not_fit_are_named() {
 
 #[test]
 fn empty_files_are_named() {
-    for (file, whole) in [("nodes", NODES), ("edges", EDGES), ("requests", REQUESTS), ("vehicles", VEHICLES)] {
+    for (file, whole) in [("nodes", NODES), ("edges", EDGES), ("requests", REQUESTS), ("vehicles", VEHICLES)]
+    {
         let header = whole.split_inclusive('\n').next().unwrap();
         for text in ["", "\n\n", header] {
             let message = message(file, whole, text);
-            assert!(message.starts_with(&format!("cities/ring/{file}.csv: it is empty: expected")), "{message}");
+            assert!(
+                message.starts_with(&format!("cities/ring/{file}.csv: it is empty: expected")),
+                "{message}"
+            );
         }
     }
 }
@@ -196,7 +199,8 @@ fn a_uniform_speed_replaces_those_of_the_file() {
 
 #[test]
 fn descriptions_name_a_folder_or_a_city() {
-    let folder = Description::from_toml("a.toml", "folder = \"rush\"\npatience_s = 300\nname = \"Rush\"").unwrap();
+    let folder =
+        Description::from_toml("a.toml", "folder = \"rush\"\npatience_s = 300\nname = \"Rush\"").unwrap();
     assert_eq!(folder.source, Source::Folder("rush".to_owned()));
     let scenario = folder.adjust(load());
     assert_eq!((scenario.name.as_str(), scenario.patience_ms), ("Rush", 300_000));
@@ -270,7 +274,8 @@ fn demand_peaks_in_the_middle_and_gathers_at_centres() {
     assert!((middle - 0.609).abs() < 0.04, "{middle}");
     let heart = scenario.requests.iter().filter(|request| {
         let (lat, lon) = (40.0 + 2_000.0 / 111_195.0, -74.0 + 3_000.0 / 85_180.0);
-        (request.from.lat() - lat).abs() * 111_195.0 < 1_000.0 && (request.from.lon() - lon).abs() * 85_180.0 < 1_000.0
+        (request.from.lat() - lat).abs() * 111_195.0 < 1_000.0
+            && (request.from.lon() - lon).abs() * 85_180.0 < 1_000.0
     });
     let heart = heart.count() as f64 / scenario.requests.len() as f64;
     // 0.7 of the trips begin where the demand is, 0.8 of these at the centre; a sixth of

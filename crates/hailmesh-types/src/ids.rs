@@ -106,10 +106,10 @@ pub enum KeyError {
 /// The Ed25519 key that signs statements, checked as P2.8 asks: it decompresses, is
 /// not of small order, and these bytes are its only encoding.
 ///
-/// Equality, order and hash are those of the 32 bytes. The decompressed point is
-/// kept, since every key that is read is about to verify something.
-#[derive(Clone, Copy)]
-pub struct PublicKey(VerifyingKey);
+/// It is the 32 bytes and no more: tables are full of keys. Whoever is about to check a
+/// signature keeps the point that [`PublicKey::with_point`] has found on the way.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PublicKey([u8; 32]);
 
 impl PublicKey {
     /// Checks 32 bytes as P2.8 asks.
@@ -118,12 +118,20 @@ impl PublicKey {
     /// [`KeyError::NotAPoint`] when the bytes do not decompress or are not the
     /// canonical encoding, [`KeyError::Weak`] when the point is of small order.
     pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, KeyError> {
+        Self::with_point(bytes).map(|(key, _)| key)
+    }
+
+    /// As [`PublicKey::from_bytes`], with the key in the form the signature library uses.
+    ///
+    /// # Errors
+    /// As [`PublicKey::from_bytes`].
+    pub fn with_point(bytes: &[u8; 32]) -> Result<(Self, VerifyingKey), KeyError> {
         // Only a y coordinate of 2^255 - 19 or more has a second encoding (the one
         // other case, x = 0 with the sign bit set, is of small order): comparing
         // bytes is the re-compression check without its field inversion.
         if y_is_reduced(bytes) {
             let key = VerifyingKey::from_bytes(bytes).map_err(|_| KeyError::NotAPoint)?;
-            if key.is_weak() { Err(KeyError::Weak) } else { Ok(Self(key)) }
+            if key.is_weak() { Err(KeyError::Weak) } else { Ok((Self(*bytes), key)) }
         } else {
             Err(KeyError::NotAPoint)
         }
@@ -131,13 +139,7 @@ impl PublicKey {
 
     /// The 32 bytes of the key.
     #[must_use]
-    pub fn as_bytes(&self) -> &[u8; 32] {
-        self.0.as_bytes()
-    }
-
-    /// The key in the form the signature library uses.
-    #[must_use]
-    pub const fn verifying_key(&self) -> &VerifyingKey {
+    pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
@@ -157,33 +159,7 @@ fn y_is_reduced(bytes: &[u8; 32]) -> bool {
 impl From<VerifyingKey> for PublicKey {
     /// For keys made here from a secret, which are valid by construction.
     fn from(key: VerifyingKey) -> Self {
-        Self(key)
-    }
-}
-
-impl PartialEq for PublicKey {
-    fn eq(&self, other: &Self) -> bool {
-        self.as_bytes() == other.as_bytes()
-    }
-}
-
-impl Eq for PublicKey {}
-
-impl PartialOrd for PublicKey {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for PublicKey {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.as_bytes().cmp(other.as_bytes())
-    }
-}
-
-impl std::hash::Hash for PublicKey {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.as_bytes().hash(state);
+        Self(key.to_bytes())
     }
 }
 

@@ -8,8 +8,7 @@
 
 use std::fmt::{self, Debug};
 
-use ed25519_dalek::{Signature, Signer, SigningKey};
-use hailmesh_types::PublicKey;
+use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 
 /// Tells results of one scheme from those of another, so that a statement that was
 /// checked with one never counts as checked with the other.
@@ -31,7 +30,7 @@ pub trait Signatures: Debug + Send + Sync {
     fn sign(&self, key: &SigningKey, message: &[u8]) -> [u8; 64];
 
     /// Whether the holder of `key` has signed the message.
-    fn verify(&self, key: &PublicKey, message: &[u8], signature: &[u8; 64]) -> bool;
+    fn verify(&self, key: &VerifyingKey, message: &[u8], signature: &[u8; 64]) -> bool;
 }
 
 /// The signatures of the protocol: Ed25519, verified strictly (P2.8).
@@ -47,8 +46,8 @@ impl Signatures for Ed25519 {
         key.sign(message).to_bytes()
     }
 
-    fn verify(&self, key: &PublicKey, message: &[u8], signature: &[u8; 64]) -> bool {
-        key.verifying_key().verify_strict(message, &Signature::from_bytes(signature)).is_ok()
+    fn verify(&self, key: &VerifyingKey, message: &[u8], signature: &[u8; 64]) -> bool {
+        key.verify_strict(message, &Signature::from_bytes(signature)).is_ok()
     }
 }
 
@@ -94,7 +93,7 @@ impl Signatures for SimulatedSignatures {
         self.hash(key.verifying_key().as_bytes(), message)
     }
 
-    fn verify(&self, key: &PublicKey, message: &[u8], signature: &[u8; 64]) -> bool {
+    fn verify(&self, key: &VerifyingKey, message: &[u8], signature: &[u8; 64]) -> bool {
         self.hash(key.as_bytes(), message) == *signature
     }
 }
@@ -111,7 +110,7 @@ mod tests {
 
     fn check(signatures: &dyn Signatures) {
         let (key, other) = (SigningKey::from_bytes(&[1; 32]), SigningKey::from_bytes(&[2; 32]));
-        let public = |key: &SigningKey| PublicKey::from(key.verifying_key());
+        let public = SigningKey::verifying_key;
         let signature = signatures.sign(&key, b"a message");
         assert_eq!(signature, signatures.sign(&key, b"a message"));
         assert!(signatures.verify(&public(&key), b"a message", &signature));
@@ -133,7 +132,7 @@ mod tests {
     #[test]
     fn no_scheme_takes_the_signatures_of_another() {
         let key = SigningKey::from_bytes(&[1; 32]);
-        let public = PublicKey::from(key.verifying_key());
+        let public = key.verifying_key();
         let (real, run, other) =
             (Ed25519, SimulatedSignatures::new([9; 32]), SimulatedSignatures::new([8; 32]));
         let schemes: [&dyn Signatures; 3] = [&real, &run, &other];

@@ -4,7 +4,7 @@ use std::fmt::{self, Debug};
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
-use ed25519_dalek::SigningKey;
+use ed25519_dalek::{SigningKey, VerifyingKey};
 use hailmesh_types::{PublicKey, StatementId, Timestamp};
 
 use crate::envelope::Header;
@@ -51,6 +51,8 @@ struct Inner<T> {
     bytes: Arc<[u8]>,
     header: Header,
     signer: PublicKey,
+    /// The same key, ready for a check.
+    point: VerifyingKey,
     id: StatementId,
     body: T,
     /// What a check of the signature has found. Bytes never change, so it stays true:
@@ -64,8 +66,9 @@ struct Inner<T> {
 type ReadOnce = OnceLock<Result<AnyStatement, DecodeError>>;
 
 impl<T> Inner<T> {
-    const fn new(bytes: Arc<[u8]>, header: Header, signer: PublicKey, id: StatementId, body: T) -> Self {
-        Self { bytes, header, signer, id, body, checked: OnceLock::new(), certs: OnceLock::new() }
+    fn new(bytes: Arc<[u8]>, header: Header, point: VerifyingKey, id: StatementId, body: T) -> Self {
+        let signer = PublicKey::from(point);
+        Self { bytes, header, signer, point, id, body, checked: OnceLock::new(), certs: OnceLock::new() }
     }
 }
 
@@ -90,10 +93,10 @@ impl<T: Body> Signed<T> {
         let raw = &bytes[header.body.clone()];
         // The body comes first: refusing it is cheaper than decompressing a key.
         let body = T::decode_body(raw)?;
-        let signer = PublicKey::from_bytes(&header.signer)
+        let (_, point) = PublicKey::with_point(&header.signer)
             .map_err(|error| DecodeError::new("P2.8", format!("signer: {error}")))?;
         let id = header.id(raw);
-        Ok(Self { inner: Arc::new(Inner::new(bytes, header, signer, id, body)) })
+        Ok(Self { inner: Arc::new(Inner::new(bytes, header, point, id, body)) })
     }
 
     /// What it says.
@@ -118,6 +121,12 @@ impl<T: Body> Signed<T> {
     #[must_use]
     pub fn id(&self) -> StatementId {
         self.inner.id
+    }
+
+    /// As [`Signed::id`], in place.
+    #[must_use]
+    pub fn id_ref(&self) -> &StatementId {
+        &self.inner.id
     }
 
     /// The envelope as received.
@@ -189,7 +198,7 @@ impl<T: Body> Signed<T> {
         let inner = &*self.inner;
         let Ok(signature) = inner.bytes[inner.header.signature.clone()].try_into() else { return false };
         let message = inner.header.signed_bytes(&inner.bytes[inner.header.body.clone()]);
-        signatures.verify(&inner.signer, &message, signature)
+        signatures.verify(&inner.point, &message, signature)
     }
 }
 
@@ -241,12 +250,12 @@ impl<T: Body> Verified<T> {
         if let Err(error) = T::decode_body(&raw) {
             panic!("signing a {} that nobody will read: {error}", T::KIND);
         }
-        let signer = PublicKey::from(key.verifying_key());
+        let point = key.verifying_key();
         let sign = |message: &[u8]| signatures.sign(key, message);
-        let (header, bytes) = Header::seal(T::KIND, network, *signer.as_bytes(), &raw, sign);
+        let (header, bytes) = Header::seal(T::KIND, network, point.to_bytes(), &raw, sign);
         debug_assert!(bytes.len() <= T::KIND.bytes_max(), "a {} of {} bytes", T::KIND, bytes.len());
         let id = header.id(&raw);
-        Self { signed: Signed { inner: Arc::new(Inner::new(bytes.into(), header, signer, id, body)) } }
+        Self { signed: Signed { inner: Arc::new(Inner::new(bytes.into(), header, point, id, body)) } }
     }
 
     /// Reads a statement that this node has verified or signed before. Nothing is taken

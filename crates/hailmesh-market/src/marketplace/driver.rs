@@ -19,6 +19,7 @@ use crate::input::{ExchangeId, Origin};
 use crate::journal::{Bound, Record, RideId, Role, SecretPurpose, SlotRef};
 use crate::limits::Limits;
 use crate::position::PublishedPosition;
+use crate::table::HashKey;
 
 use super::Marketplace;
 use super::deal::{Deal, opening_bytes};
@@ -110,7 +111,7 @@ pub(super) struct Plan {
 }
 
 impl DriverSide {
-    pub(super) fn new(signing: SigningKey, until: Timestamp, limits: &Limits) -> Self {
+    pub(super) fn new(signing: SigningKey, until: Timestamp, limits: &Limits, hash_key: HashKey) -> Self {
         Self {
             key: PublicKey::from(signing.verifying_key()),
             signing,
@@ -138,8 +139,8 @@ impl DriverSide {
             ride_ends: None,
             away: false,
             declined: VecDeque::new(),
-            by_identity: Buckets::new(limits.requests_per_identity, limits.request_buckets),
-            by_origin: Buckets::new(limits.requests_per_origin, limits.request_buckets),
+            by_identity: Buckets::new(limits.requests_per_identity, limits.request_buckets, hash_key),
+            by_origin: Buckets::new(limits.requests_per_origin, limits.request_buckets, hash_key),
             lapses: VecDeque::new(),
         }
     }

@@ -136,7 +136,8 @@ impl Marketplace {
             self.book.unpin(&key);
             // P16.4: this node itself holds a co-signed receipt with the identity.
             if outcome == Outcome::Completed {
-                let identity = self.book.driver(&key).and_then(|booked| booked.identity).unwrap_or(key);
+                let identity =
+                    self.book.driver(&key).and_then(|booked| booked.identity().copied()).unwrap_or(key);
                 self.admission.remember(&identity, crate::certificates::Level::L1);
             }
         }

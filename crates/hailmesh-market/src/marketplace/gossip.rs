@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
-use hailmesh_types::{PublicKey, Timestamp};
+use hailmesh_types::{Duration, PublicKey, Timestamp};
 use hailmesh_wire::{
-    AnyStatement, Body, DecodeError, Evidence, EvidenceKind, Heard, Subject, Topic, Verified, evidence,
+    AnyStatement, DecodeError, Evidence, EvidenceKind, Heard, Subject, Topic, Verified, evidence,
 };
 
 use crate::admission::News;
@@ -19,8 +19,8 @@ use crate::output::{Event, Output, Verdict};
 use super::timers::Timer;
 use super::{Marketplace, PendingEvidence, TIDY_EVERY_MS};
 
-/// Certificates remembered as looked at.
-const CERTS_SEEN_MAX: usize = 4_096;
+/// Time between two looks for offers that have ended.
+const EXPIRY_PAUSE: Duration = Duration::from_secs(10);
 /// Evidence that waits to be gossiped, at the most.
 const EVIDENCE_PENDING_MAX: usize = 256;
 
@@ -34,22 +34,32 @@ impl Marketplace {
         let check = |found: &Evidence| -> Result<(), DecodeError> {
             evidence::check(found, network, signatures).map(|_| ())
         };
-        let judged = self.admission.judge(&mut self.book, now, message.source, topic, heard, &check);
-        self.out(Output::Judge { message, verdict: judged.verdict });
-        self.on_news(now, judged.news);
+        let mut news = std::mem::take(&mut self.news);
+        let (book, source) = (&mut self.book, message.source);
+        let stop = self.admission.judge_into(book, now, source, topic, heard, &check, &mut news);
+        self.out(Output::Judge { message, verdict: stop.verdict() });
+        self.on_news(now, news.drain(..));
+        self.news = news;
     }
 
-    pub(super) fn on_news(&mut self, now: Timestamp, news: Vec<News>) {
+    pub(super) fn on_news(&mut self, now: Timestamp, news: impl IntoIterator<Item = News>) {
         for one in news {
             match one {
                 News::Driver(booked) => {
-                    let found = self.witness.observe_offer(now, &booked.offer);
-                    self.accuse(now, found);
+                    // A refresh contradicts nothing that the one before it did not.
+                    if !booked.repeats {
+                        let found = self.witness.observe_offer(now, &booked.offer);
+                        self.accuse(now, found);
+                    }
                     self.watch_counterparty(now, &booked);
-                    self.watch_certificates(now, &booked);
                     self.on_driver_heard(now, &booked);
                 }
                 News::Rider(booked) => self.on_rider_heard(now, &booked),
+                // Two of one identity that overlap: E7.
+                News::Shift(cert) => {
+                    let found = self.witness.observe_cert(now, &cert);
+                    self.accuse(now, found);
+                }
                 News::Withdrawn(..) => {}
                 News::Equivocation { accused, first, second } => {
                     let both = vec![first.to_vec(), second.to_vec()];
@@ -67,18 +77,30 @@ impl Marketplace {
                 News::Revocation(_) | News::CertificateWanted(..) => {}
             }
         }
-        self.timers.set_or_clear(Timer::Expiry, self.book.next_expiry());
+        self.arm_expiry(now);
     }
 
     pub(super) fn on_expiry(&mut self, now: Timestamp) {
-        self.book.expire(now);
+        let ended = !self.book.expire(now).is_empty();
         if now.millis_since(self.tidied) >= TIDY_EVERY_MS {
             self.tidied = now;
             self.admission.expire(now);
         }
-        self.timers.set_or_clear(Timer::Expiry, self.book.next_expiry());
+        self.arm_expiry(now);
         // With fewer offers known, the ring may have to widen.
-        self.follow_ring(now);
+        if ended {
+            self.follow_ring(now);
+        }
+    }
+
+    /// Offers that have ended are not shown by the book, so that there is no hurry to take
+    /// them out.
+    fn arm_expiry(&mut self, now: Timestamp) {
+        if !self.timers.has_expiry()
+            && let Some(next) = self.book.next_expiry()
+        {
+            self.timers.set(Timer::Expiry, next.max(now + EXPIRY_PAUSE));
+        }
     }
 
     pub(super) fn on_peer_subscribed(&mut self, now: Timestamp, topic: Topic) {
@@ -163,30 +185,12 @@ impl Marketplace {
         }
     }
 
-    /// Two shift certificates of one identity that overlap (E7).
-    fn watch_certificates(&mut self, now: Timestamp, booked: &BookedDriver) {
-        for index in 0..booked.offer.body().certs().len() {
-            let Some(Ok(AnyStatement::ShiftCert(cert))) = booked.offer.certificate(index) else { continue };
-            if self.certs_seen.contains(&cert.id()) {
-                continue;
-            }
-            let Ok(cert) = cert.clone().verify_with(&*self.signatures) else { continue };
-            // To look at one twice costs a signature check and finds nothing new.
-            if self.certs_seen.len() >= CERTS_SEEN_MAX {
-                self.certs_seen.clear();
-            }
-            self.certs_seen.insert(cert.id());
-            let found = self.witness.observe_cert(now, &cert);
-            self.accuse(now, found);
-        }
-    }
-
     // ---- evidence ----
 
     /// Stores, bans and, in a while, gossips what the witness has found.
     pub(super) fn accuse(&mut self, now: Timestamp, found: Vec<Evidence>) {
         for evidence in found {
-            let identity = self.book.driver(&evidence.accused).and_then(|booked| booked.identity);
+            let identity = self.book.driver(&evidence.accused).and_then(|booked| booked.identity().copied());
             self.store_evidence(now, evidence, identity);
         }
     }
@@ -237,7 +241,7 @@ impl Marketplace {
     fn note_evidence(&mut self, now: Timestamp, found: &Verified<Evidence>) {
         let body = found.body();
         self.admission.purge(&mut self.book, now);
-        let identity = self.book.driver(&body.accused).and_then(|booked| booked.identity);
+        let identity = self.book.driver(&body.accused).and_then(|booked| booked.identity().copied());
         let until = self.ban(now, &body.accused, identity, body.kind);
         let bytes = Arc::clone(found.bytes());
         let mut records =

@@ -26,7 +26,7 @@ mod rider_search;
 mod status;
 mod timers;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
@@ -35,7 +35,7 @@ use hailmesh_wire::{Address, Body, Ed25519, Kind, NetworkId, RideState, Signatur
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::admission::Admission;
+use crate::admission::{Admission, News};
 use crate::book::OfferBook;
 use crate::budget::Buckets;
 use crate::command::{Answer, Command, CommandError};
@@ -45,6 +45,7 @@ use crate::journal::{Record, RideId, Role, SecretSeed, SlotRef};
 use crate::matching::{StraightLine, TravelTime};
 use crate::output::{Event, Output};
 use crate::position::TopicRing;
+use crate::table::HashKey;
 use crate::view::{Choice, NoMatch, Step};
 use crate::witness::Witness;
 
@@ -87,11 +88,12 @@ pub struct Marketplace {
     transport: PeerKey,
     rng: ChaCha8Rng,
     travel: Arc<dyn TravelTime>,
+    hash_key: HashKey,
     outputs: VecDeque<Output>,
+    /// Kept for its room: every message brings at most a few.
+    news: Vec<News>,
     timers: Timers,
     peers: BTreeMap<PeerKey, Peer>,
-    /// Certificates whose overlaps were looked at already.
-    certs_seen: BTreeSet<StatementId>,
     addresses: Vec<Address>,
     book: OfferBook,
     admission: Admission,
@@ -208,6 +210,10 @@ impl Marketplace {
         let network = NetworkId::of(&config.network);
         let limits = &config.limits;
         let identity_key = PublicKey::from(keys.identity.verifying_key());
+        // Another stream than that of nonces, keys and delays.
+        let mut secrets = ChaCha8Rng::from_seed(seed);
+        secrets.set_stream(1);
+        let hash_key = HashKey::new([secrets.next_u64(), secrets.next_u64()]);
         Ok(Self {
             network,
             role: keys.role,
@@ -215,21 +221,17 @@ impl Marketplace {
             transport: keys.transport.unwrap_or_else(|| identity_key.to_peer_key()),
             rng: ChaCha8Rng::from_seed(seed),
             travel: Arc::new(StraightLine { speed_kmh: config.speed_kmh }),
+            hash_key,
             outputs: VecDeque::new(),
+            news: Vec::new(),
             timers: Timers::default(),
             peers: BTreeMap::new(),
-            certs_seen: BTreeSet::new(),
             addresses: Vec::new(),
-            book: OfferBook::new(limits),
-            admission: Admission::new(
-                config.network.clone(),
-                config.pow_bits,
-                config.issuers.clone(),
-                limits.clone(),
-            )
-            .with_signatures(Arc::clone(&signatures)),
+            book: OfferBook::with_hash_key(limits, hash_key),
+            admission: Admission::of(Arc::clone(&config), hash_key).with_signatures(Arc::clone(&signatures)),
             witness: Witness::new(limits.witnessed_accepts, limits.witness_span)
-                .with_signatures(Arc::clone(&signatures)),
+                .with_signatures(Arc::clone(&signatures))
+                .with_hash_key(hash_key),
             ring: TopicRing::new(limits.topics),
             followed: BTreeMap::new(),
             driver: None,
@@ -239,9 +241,9 @@ impl Marketplace {
             outbox: Outbox::default(),
             asks: BTreeMap::new(),
             next_ask: 0,
-            exchanges: Buckets::new(limits.exchanges, limits.peer_buckets),
+            exchanges: Buckets::new(limits.exchanges, limits.peer_buckets, hash_key),
             sticky: Sticky::default(),
-            statuses: Buckets::new(limits.status, limits.peer_buckets),
+            statuses: Buckets::new(limits.status, limits.peer_buckets, hash_key),
             evidence: Vec::new(),
             work: Vec::new(),
             evidence_count: 0,
@@ -323,7 +325,12 @@ impl Marketplace {
 
     /// The next thing to do; nothing when all is done.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front();
+        if self.outputs.is_empty() {
+            // From the beginning again: the same memory for every message.
+            self.outputs.clear();
+        }
+        output
     }
 
     /// When to give [`Input::Timeout`], and why.

@@ -201,7 +201,7 @@ impl Marketplace {
             held.values().filter(|key| key.role == Role::Driver && usable(key)).max_by_key(|key| key.created);
         if let (Some(current), Some(Role::Driver)) = (current, self.role) {
             let signing = SigningKey::from_bytes(&current.secret.0);
-            let mut driver = DriverSide::new(signing, current.until, &self.config.limits);
+            let mut driver = DriverSide::new(signing, current.until, &self.config.limits, self.hash_key);
             driver.replaces_lost = current.replaces_lost;
             driver.cert = current
                 .cert

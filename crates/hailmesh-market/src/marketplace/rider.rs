@@ -132,7 +132,7 @@ impl Marketplace {
             Ok(limit) if body.fare <= limit => {}
             _ => return Err("a fare above the limit"),
         }
-        if self.admission.is_banned(accept.signer(), pending.offer.identity.as_ref(), now) {
+        if self.admission.is_banned(accept.signer(), pending.offer.identity(), now) {
             return Err("banned");
         }
         let left = self.rider.as_ref().and_then(|rider| rider.search.as_ref()?.pickup_left(now));

@@ -172,7 +172,7 @@ impl Marketplace {
 
     /// Why a key is never a partner.
     pub(super) fn never(&self, key: &PublicKey, now: Timestamp) -> Option<Exclusion> {
-        let identity = self.book.driver(key).and_then(|booked| booked.identity);
+        let identity = self.book.driver(key).and_then(|booked| booked.identity().copied());
         if self.is_own(key) {
             Some(Exclusion::Own)
         } else if self.admission.is_banned(key, identity.as_ref(), now) {
@@ -371,7 +371,7 @@ impl Marketplace {
             let judged = self.admission.admit_direct(&mut self.book, now, peer, &bytes.into());
             self.on_news(now, judged.news);
         }
-        let Some(booked) = self.book.driver(invite.signer()).cloned() else { return };
+        let Some(booked) = self.book.driver(invite.signer()).cloned().map(Arc::new) else { return };
         if booked.offer.id() != body.offer_id {
             return;
         }

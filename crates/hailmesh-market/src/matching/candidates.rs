@@ -235,7 +235,7 @@ fn search<O: Offer, W>(
         match verdict {
             Ok(fare) => {
                 let eta = super::eta_over(bounds.centre_m, query.speed_kmh);
-                candidates.push(Candidate { booked: Arc::clone(booked), bounds, fare, eta });
+                candidates.push(Candidate { booked: Arc::new(booked.clone()), bounds, fare, eta });
             }
             Err(exclusion) => *explain.excluded.entry(exclusion).or_insert(0) += 1,
         }

@@ -46,7 +46,8 @@ pub(super) fn least_total(pairs: Vec<Pair>, requests: usize, cars: usize) -> Vec
     for pair in &kept {
         groups.union(pair.request, car_node(pair));
     }
-    let mut labelled: Vec<(u32, Pair)> = kept.into_iter().map(|pair| (groups.find(pair.request), pair)).collect();
+    let mut labelled: Vec<(u32, Pair)> =
+        kept.into_iter().map(|pair| (groups.find(pair.request), pair)).collect();
     labelled.sort_unstable();
     labelled.chunk_by(|a, b| a.0 == b.0).flat_map(solve).collect()
 }

@@ -179,9 +179,10 @@ impl<'a> Dispatcher<'a> {
     /// The place in `idle` of the car with the least drive, if that is in time.
     fn nearest_idle(&self, now: u64, number: u32) -> Option<usize> {
         let from = self.request(number).from_junction;
-        let drives = self.idle.iter().enumerate().map(|(place, &car)| {
-            (self.scenario.roads.drive(self.places[car as usize], from).ms, car, place)
-        });
+        let drives =
+            self.idle.iter().enumerate().map(|(place, &car)| {
+                (self.scenario.roads.drive(self.places[car as usize], from).ms, car, place)
+            });
         let (ms, _, place) = drives.min()?;
         (now + u64::from(ms) <= self.limit(number)).then_some(place)
     }

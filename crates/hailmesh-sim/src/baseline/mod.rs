@@ -26,7 +26,7 @@
 //!
 //! When cars are scarce a run is chaotic: a tie the other way, or boarding that takes a few
 //! milliseconds more, changes who is where an hour later. On a recorded rush hour such
-//! changes move the mean wait by up to half a per cent and the share served by 0.1 points.
+//! changes move the mean wait by up to one per cent and the share served by 0.1 points.
 //! Compare policies over several seeds.
 
 mod assign;

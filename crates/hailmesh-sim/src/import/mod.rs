@@ -30,14 +30,10 @@ impl Area {
         let (mut south_west, mut north_east) = (first, first);
         for point in points {
             let corner = |lat, lon| GeoPoint::from_e7(lat, lon).unwrap_or(first);
-            south_west = corner(
-                south_west.lat_e7().min(point.lat_e7()),
-                south_west.lon_e7().min(point.lon_e7()),
-            );
-            north_east = corner(
-                north_east.lat_e7().max(point.lat_e7()),
-                north_east.lon_e7().max(point.lon_e7()),
-            );
+            south_west =
+                corner(south_west.lat_e7().min(point.lat_e7()), south_west.lon_e7().min(point.lon_e7()));
+            north_east =
+                corner(north_east.lat_e7().max(point.lat_e7()), north_east.lon_e7().max(point.lon_e7()));
         }
         Some(Self { south_west, north_east })
     }

@@ -78,11 +78,7 @@ struct Edge {
 ///
 /// # Errors
 /// When the file is not PBF, or has no roads that cars use.
-pub fn roads(
-    file: &str,
-    reader: impl Read + Send,
-    area: Option<Area>,
-) -> Result<RoadFiles, ScenarioError> {
+pub fn roads(file: &str, reader: impl Read + Send, area: Option<Area>) -> Result<RoadFiles, ScenarioError> {
     let (places, ways) = read(file, reader, area)?;
     let edges = cut(&places, &ways);
     let mut ids: Vec<i64> = edges.iter().flat_map(|edge| [edge.from, edge.to]).collect();
@@ -182,7 +178,8 @@ fn cut(places: &[Place], ways: &[Way]) -> Vec<Edge> {
     let mut seen: Vec<i64> = ways.iter().flat_map(|way| way.refs.iter().copied()).collect();
     seen.extend(ways.iter().flat_map(|way| way.refs.first().into_iter().chain(way.refs.last())));
     seen.sort_unstable();
-    let mut junctions: Vec<i64> = seen.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
+    let mut junctions: Vec<i64> =
+        seen.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
     junctions.dedup();
     let find = |id: i64| places.binary_search_by_key(&id, |place| place.id).ok().map(|at| places[at]);
     let mut edges = Vec::new();

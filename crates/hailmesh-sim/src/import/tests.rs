@@ -27,7 +27,8 @@ fn trips_become_requests_by_time_and_cabs_become_cars() {
          1,630,40.75,-73.99,40.76,-73.98,2\n\
          2,2400,40.75,-73.97,40.76,-73.96,1\n"
     );
-    let mut cars: Vec<&str> = files.vehicles.lines().skip(1).map(|line| line.split_once(',').unwrap().1).collect();
+    let mut cars: Vec<&str> =
+        files.vehicles.lines().skip(1).map(|line| line.split_once(',').unwrap().1).collect();
     cars.sort_unstable();
     assert_eq!(cars, ["1200,40.76,-73.98,4", "1800,40.77,-73.97,4"], "cab A once, where it was free first");
     assert_eq!((files.trips, files.cars), (3, 2));
@@ -38,8 +39,22 @@ fn trips_become_requests_by_time_and_cabs_become_cars() {
 #[test]
 fn historic_spellings_and_times_are_known() {
     for (pickup, dropoff, lon, lat, end_lon, end_lat) in [
-        ("tpep_pickup_datetime", "tpep_dropoff_datetime", "pickup_longitude", "pickup_latitude", "dropoff_longitude", "dropoff_latitude"),
-        ("lpep_pickup_datetime", "Lpep_dropoff_datetime", "Pickup_longitude", "Pickup_latitude", "Dropoff_longitude", "Dropoff_latitude"),
+        (
+            "tpep_pickup_datetime",
+            "tpep_dropoff_datetime",
+            "pickup_longitude",
+            "pickup_latitude",
+            "dropoff_longitude",
+            "dropoff_latitude",
+        ),
+        (
+            "lpep_pickup_datetime",
+            "Lpep_dropoff_datetime",
+            "Pickup_longitude",
+            "Pickup_latitude",
+            "Dropoff_longitude",
+            "Dropoff_latitude",
+        ),
         ("Trip_Pickup_DateTime", "Trip_Dropoff_DateTime", "Start_Lon", "Start_Lat", "End_Lon", "End_Lat"),
     ] {
         for time in ["2014-01-02 13:30:00", "01/02/2014 01:30:00 PM", "01/02/2014 13:30:00"] {
@@ -47,7 +62,8 @@ fn historic_spellings_and_times_are_known() {
                 "{pickup}, {dropoff},{lon},{lat},{end_lon},{end_lat}, Passenger_count\n\
                  {time},{time},-73.99,40.75,-73.98,40.76,1\n"
             );
-            let files = trips("t.csv", text.as_bytes(), &Window::default()).unwrap_or_else(|error| panic!("{error}"));
+            let files =
+                trips("t.csv", text.as_bytes(), &Window::default()).unwrap_or_else(|error| panic!("{error}"));
             assert!(files.requests.contains("\n0,1800,40.75,"), "{pickup} {time}: {}", files.requests);
         }
     }
@@ -178,7 +194,8 @@ fn an_extract_becomes_a_network() {
     // 10 -> 20 (one-way), 20 <-> 40 through 30, 10 -> 40 against the drawing: nobody gets
     // back to 10, so that what is left is 20 and 40.
     assert_eq!((files.junctions, files.links, files.cut_off), (2, 2, 4), "{}{}", files.nodes, files.edges);
-    let both: [(&[i64], pbf::Tags<'_>); 3] = [ways[0], ways[1], (&[40, 10], &[("highway", "secondary_link")])];
+    let both: [(&[i64], pbf::Tags<'_>); 3] =
+        [ways[0], ways[1], (&[40, 10], &[("highway", "secondary_link")])];
     let files = roads("city.pbf", pbf::extract(&square(), &both).as_slice(), None).unwrap();
     assert_eq!((files.junctions, files.links, files.cut_off), (3, 5, 0), "{}{}", files.nodes, files.edges);
     assert_eq!(files.nodes, "node,lat,lon\n0,0,0\n1,0,0.001\n2,0.001,0\n");
@@ -212,7 +229,8 @@ fn an_area_cuts_roads_off() {
     let ways: [(&[i64], pbf::Tags<'_>); 1] = [(&[10, 20, 30, 40, 10, 70], &[("highway", "primary")])];
     let bytes = pbf::extract(&square(), &ways);
     let whole = roads("city.pbf", bytes.as_slice(), None).unwrap();
-    let area = Area::around([(-0.01, -0.01), (0.01, 0.01)].map(|(a, b)| GeoPoint::from_degrees(a, b).unwrap()));
+    let area =
+        Area::around([(-0.01, -0.01), (0.01, 0.01)].map(|(a, b)| GeoPoint::from_degrees(a, b).unwrap()));
     let part = roads("city.pbf", bytes.as_slice(), area).unwrap_err();
     assert_eq!(whole.junctions, 2, "the loop at 10 leads nowhere, the road to 70 does");
     assert!(matches!(part, ScenarioError::Nothing { .. }), "{part}");

@@ -82,8 +82,7 @@ const COLUMNS: [(&str, &[&str]); 7] = [
 /// The cab: only the records of 2010 to 2013 name it.
 const CAB: (&str, &[&str]) = ("medallion", &["medallion"]);
 /// Other ways to write a time; the first is that of jiff itself.
-const FORMATS: [&str; 4] =
-    ["%Y-%m-%d %H:%M", "%m/%d/%Y %I:%M:%S %p", "%m/%d/%Y %H:%M:%S", "%m/%d/%Y %H:%M"];
+const FORMATS: [&str; 4] = ["%Y-%m-%d %H:%M", "%m/%d/%Y %I:%M:%S %p", "%m/%d/%Y %H:%M:%S", "%m/%d/%Y %H:%M"];
 const EXPECTED_TIME: &str = "a local time such as 2013-11-18 16:00:00 or 11/18/2013 04:00:00 PM";
 const MAX_HOURS: u32 = 168;
 const SEATS: u8 = 4;

@@ -199,7 +199,7 @@ fn axes(
     chart: &mut Chart<'_, '_>,
     x: &str,
     y: &str,
-    bars: Option<(usize, &dyn Fn(&f64) -> String)>,
+    bars: Option<(usize, Name<'_>)>,
 ) -> Result<(), DrawError> {
     let mut mesh = chart.configure_mesh();
     mesh.light_line_style(TRANSPARENT)
@@ -222,6 +222,8 @@ fn axes(
 }
 
 type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+/// What stands below a place of the x axis.
+type Name<'a> = &'a dyn Fn(&f64) -> String;
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 type DrawError = Box<dyn std::error::Error>;
 

@@ -9,7 +9,7 @@
 //! * [`Summary`], [`Report`]: all runs of a command; a report also holds what its plots and
 //!   its map are drawn from, so that it can be drawn again without running anything;
 //! * [`html()`], [`markdown()`], [`rides_csv`], [`trips_geojson`]: the files of `--out`;
-//! * [`Assertion`]: `p2p.served_share>=0.98`.
+//! * [`Assertion`], what a run has to reach: `p2p.served_share>=0.98`.
 
 mod assertion;
 mod charts;

@@ -123,7 +123,8 @@ impl Lattice {
         let ((from_x, from_y), (to_x, to_y)) = (self.place(from), self.place(to));
         let (x, y) = (from_x.abs_diff(to_x), from_y.abs_diff(to_y));
         let step = |blocks: u32| {
-            let (column, row) = (toward(from_x, to_x, blocks), toward(from_y, to_y, blocks.saturating_sub(x)));
+            let (column, row) =
+                (toward(from_x, to_x, blocks), toward(from_y, to_y, blocks.saturating_sub(x)));
             let here = self.junction(column, row);
             (here, self.drive(from, here).ms)
         };

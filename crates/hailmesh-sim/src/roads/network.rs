@@ -109,9 +109,10 @@ impl Network {
 
     /// All usable links: from, to, cost.
     pub(super) fn edges(&self) -> impl Iterator<Item = (Junction, Junction, Cost)> + '_ {
-        (0..).map(Junction).take(self.points.len()).flat_map(move |from| {
-            self.ways(from).iter().map(move |&(to, cost)| (from, to, cost))
-        })
+        (0..)
+            .map(Junction)
+            .take(self.points.len())
+            .flat_map(move |from| self.ways(from).iter().map(move |&(to, cost)| (from, to, cost)))
     }
 
     /// # Errors

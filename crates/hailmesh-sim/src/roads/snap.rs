@@ -19,9 +19,10 @@ pub(super) struct Snap {
 impl Snap {
     pub(super) fn new(points: &[GeoPoint]) -> Self {
         let plane = Plane::around(points);
-        let placed = points.iter().zip(0..).map(|(&point, number)| {
-            GeomWithData::new(plane.place(point), Junction(number))
-        });
+        let placed = points
+            .iter()
+            .zip(0..)
+            .map(|(&point, number)| GeomWithData::new(plane.place(point), Junction(number)));
         Self { plane, tree: RTree::bulk_load(placed.collect()) }
     }
 

@@ -58,7 +58,11 @@ fn table_and_hierarchy_agree_with_a_naive_search() {
                 for roads in [&table, &hierarchy] {
                     let (from, to) = (Junction(from), Junction(to));
                     let drive = roads.drive(from, to);
-                    assert_eq!((u64::from(drive.ms), u64::from(drive.m)), (ms, m), "seed {seed} {from:?} {to:?}");
+                    assert_eq!(
+                        (u64::from(drive.ms), u64::from(drive.m)),
+                        (ms, m),
+                        "seed {seed} {from:?} {to:?}"
+                    );
                     check_path(roads, &links, from, to);
                 }
             }
@@ -182,7 +186,12 @@ fn a_uniform_speed_replaces_every_speed() {
 #[test]
 fn what_is_not_a_network_is_refused_by_name() {
     let (points, _) = random(5, 3);
-    let link = |from, to, length_km, speed_kmh| Link { from: Junction(from), to: Junction(to), length_km, speed_kmh };
+    let link = |from, to, length_km, speed_kmh| Link {
+        from: Junction(from),
+        to: Junction(to),
+        length_km,
+        speed_kmh,
+    };
     let refused = |links: Vec<Link>| Roads::new(points.clone(), links).unwrap_err();
     assert_eq!(Roads::new(Vec::new(), Vec::new()).unwrap_err(), RoadsError::Empty);
     assert!(matches!(refused(vec![link(0, 3, 1.0, 20.0)]), RoadsError::Endpoint { junction: 3, .. }));

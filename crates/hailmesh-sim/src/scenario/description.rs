@@ -70,7 +70,9 @@ impl Description {
         let source = match (written.folder, written.grid) {
             (Some(folder), None) => Source::Folder(folder),
             (None, Some(grid)) => Source::Grid(grid),
-            (None, None) => return Err(refuse("it names no roads: expected folder = \"…\" or [grid]".to_owned())),
+            (None, None) => {
+                return Err(refuse("it names no roads: expected folder = \"…\" or [grid]".to_owned()));
+            }
             (Some(folder), Some(_)) => {
                 return Err(refuse(format!("folder = {folder:?} and [grid]: expected one of them")));
             }

@@ -56,7 +56,8 @@ impl Scenario {
         };
         let nodes = Nodes::read(path(NODES), files.nodes)?;
         let links = read_links(path(EDGES), files.edges, &nodes, uniform_speed_kmh)?;
-        let roads = Roads::new(nodes.points.clone(), links).map_err(|error| nodes.explain(path(EDGES), error))?;
+        let roads =
+            Roads::new(nodes.points.clone(), links).map_err(|error| nodes.explain(path(EDGES), error))?;
         let requests = read_requests(path(REQUESTS), files.requests, &roads)?;
         let vehicles = read_vehicles(path(VEHICLES), files.vehicles, &roads)?;
         let last = requests.last().map_or(0, |request| request.t_ms);
@@ -103,13 +104,15 @@ impl Nodes {
 
     fn junction(&self, row: &Row<'_>, column: &str) -> Result<Junction, ScenarioError> {
         let number = row.whole(column, 0, u64::MAX)?;
-        self.numbers.get(&number).map(|&(junction, _)| junction).ok_or_else(|| ScenarioError::UnknownJunction {
-            file: row.file.to_owned(),
-            line: row.line,
-            column: column.to_owned(),
-            value: row.text(column).to_owned(),
-            junctions: self.points.len(),
-            nodes: self.file.clone(),
+        self.numbers.get(&number).map(|&(junction, _)| junction).ok_or_else(|| {
+            ScenarioError::UnknownJunction {
+                file: row.file.to_owned(),
+                line: row.line,
+                column: column.to_owned(),
+                value: row.text(column).to_owned(),
+                junctions: self.points.len(),
+                nodes: self.file.clone(),
+            }
         })
     }
 
@@ -118,7 +121,8 @@ impl Nodes {
         let RoadsError::Disconnected { from, to } = error else { return error.into() };
         let find = |junction: Junction| {
             let mut numbers = self.numbers.iter();
-            let found = numbers.find(|(_, (at, _))| *at == junction).map(|(number, (_, line))| (*number, *line));
+            let found =
+                numbers.find(|(_, (at, _))| *at == junction).map(|(number, (_, line))| (*number, *line));
             found.expect("a junction of the file")
         };
         let (to, line) = find(to);
@@ -218,7 +222,8 @@ pub(crate) struct Sheet<R> {
 impl<R: Read> Sheet<R> {
     /// Reads the header.
     pub(crate) fn open(file: &str, reader: R, columns: &[&'static str]) -> Result<Self, ScenarioError> {
-        let columns: Vec<(&str, &[&str])> = columns.iter().map(|name| (*name, std::slice::from_ref(name))).collect();
+        let columns: Vec<(&str, &[&str])> =
+            columns.iter().map(|name| (*name, std::slice::from_ref(name))).collect();
         Self::open_spelled(file, reader, &columns, &[])
     }
 
@@ -245,7 +250,10 @@ impl<R: Read> Sheet<R> {
             match (found.next(), found.next()) {
                 (Some(place), None) => places.push((column, place)),
                 (Some(_), Some(_)) => {
-                    return Err(ScenarioError::DuplicateColumn { file: file.to_owned(), column: column.to_owned() });
+                    return Err(ScenarioError::DuplicateColumn {
+                        file: file.to_owned(),
+                        column: column.to_owned(),
+                    });
                 }
                 (None, _) if !needed => {}
                 (None, _) => {
@@ -304,7 +312,8 @@ pub(crate) struct Row<'a> {
 impl Row<'_> {
     /// What is written in a column, without blanks around it; nothing if it is missing.
     pub(crate) fn text(&self, column: &str) -> &str {
-        let place = self.places.iter().find(|(name, _)| *name == column).map_or(usize::MAX, |&(_, place)| place);
+        let place =
+            self.places.iter().find(|(name, _)| *name == column).map_or(usize::MAX, |&(_, place)| place);
         self.record.get(place).unwrap_or_default()
     }
 
@@ -326,7 +335,8 @@ impl Row<'_> {
         expected: &str,
         allowed: impl Fn(f64) -> bool,
     ) -> Result<f64, ScenarioError> {
-        let number = self.text(column).parse().ok().filter(|&number: &f64| number.is_finite() && allowed(number));
+        let number =
+            self.text(column).parse().ok().filter(|&number: &f64| number.is_finite() && allowed(number));
         number.ok_or_else(|| self.refuse(column, expected))
     }
 
@@ -334,7 +344,8 @@ impl Row<'_> {
     pub(crate) fn whole(&self, column: &str, low: u64, high: u64) -> Result<u64, ScenarioError> {
         let number = self.text(column).parse().ok().filter(|number| (low..=high).contains(number));
         number.ok_or_else(|| {
-            let range = if high == u64::MAX { format!("from {low} on") } else { format!("from {low} to {high}") };
+            let range =
+                if high == u64::MAX { format!("from {low} on") } else { format!("from {low} to {high}") };
             self.refuse(column, format!("a whole number {range}"))
         })
     }

@@ -109,8 +109,8 @@ impl GridCity {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a root of less than 2^33")]
     pub fn of_nodes(nodes: u32) -> Self {
         let city = Self::default();
-        let per_node = f64::from(city.blocks_x * city.blocks_y)
-            / (f64::from(city.vehicles) + city.riders_per_hour);
+        let per_node =
+            f64::from(city.blocks_x * city.blocks_y) / (f64::from(city.vehicles) + city.riders_per_hour);
         let side = (per_node * f64::from(nodes)).sqrt().round().max(3.0) as u32;
         Self {
             blocks_x: side,
@@ -137,7 +137,8 @@ impl GridCity {
         let size = (self.blocks_x + 1, self.blocks_y + 1);
         let speeds = (self.speed_kmh, self.speed_kmh * AVENUE);
         let lattice = Lattice::new(corner, size, self.block_m, speeds)?;
-        let roads = if self.one_way { self.one_way_roads(&lattice, &mut rng)? } else { Roads::lattice(lattice) };
+        let roads =
+            if self.one_way { self.one_way_roads(&lattice, &mut rng)? } else { Roads::lattice(lattice) };
         let city = Places { city: self, lattice: &lattice, roads: &roads };
         let vehicles = (0..self.vehicles).map(|_| city.vehicle(&mut rng)).collect();
         let requests = city.requests(&mut rng);
@@ -237,7 +238,7 @@ impl Ways {
     const fn of(place: u32, count: u32) -> Self {
         if place == 0 || place + 1 == count {
             Self::Both
-        } else if place % 2 == 0 {
+        } else if place.is_multiple_of(2) {
             Self::Forward
         } else {
             Self::Backward

@@ -90,7 +90,8 @@ impl Scenario {
         if size == 0 || size as usize > all {
             return Err(ScenarioError::Fleet { scenario: self.name.clone(), fleet: size, vehicles: all });
         }
-        let first = u64::try_from(u128::from(seed) * 997 % all as u128).expect("less than the number of cars");
+        let first =
+            u64::try_from(u128::from(seed) * 997 % all as u128).expect("less than the number of cars");
         let from_first = self.vehicles.iter().cycle().skip(usize::try_from(first).expect("as above"));
         Ok(from_first.take(size as usize).copied().collect())
     }

@@ -473,6 +473,7 @@ impl Marketplace {
         self.timers.set(Timer::Patience, deadline);
         self.timers.set(Timer::OpenAfter, now + self.config.timers.open_after);
         self.timers.set(Timer::Decide, now);
+        self.follow_ring(now);
         true
     }
 }

@@ -43,7 +43,8 @@ fn offers_of_every_resolution_lead_to_rides() {
 
 #[test]
 fn one_seed_gives_one_trace_whatever_the_threads_and_the_signatures() {
-    let city = || City::grid().drivers(40).riders_per_hour(240.0).minutes(6).loss(0.02).churn_per_min(0.02).seed(11);
+    let city =
+        || City::grid().drivers(40).riders_per_hour(240.0).minutes(6).loss(0.02).churn_per_min(0.02).seed(11);
     let first = city().run();
     let again = city().run();
     let threads = city().threads(3).run();

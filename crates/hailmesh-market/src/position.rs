@@ -13,7 +13,7 @@ const DWELL: Duration = Duration::from_secs(60);
 /// How long a topic is kept after the ring has moved on (P13.2).
 const LINGER: Duration = Duration::from_secs(120);
 /// How far around its cell a node listens in a crowd, metres.
-const NEAR_M: f64 = 1_000.0;
+const NEAR_M: f64 = 600.0;
 /// Mean radius of the Earth, metres, as in `hailmesh-types`.
 const EARTH_RADIUS_M: f64 = 6_371_008.8;
 
@@ -159,7 +159,7 @@ pub enum Width {
     Wide,
     /// One ring, 7 topics.
     Usual,
-    /// The topics within a kilometre of the own cell, 1 to 4: so many are there that
+    /// The topics within 600 m of the own cell, 1 to 5: so many are there that
     /// nobody farther away will be a partner, and each of them is heard by all.
     Near,
 }
@@ -170,18 +170,25 @@ pub struct TopicRing {
     /// Joined topics, each with the time to leave it once the ring has moved on.
     joined: BTreeMap<Cell, Option<Timestamp>>,
     limit: usize,
+    width: Width,
 }
 
 impl TopicRing {
     /// No topics yet, and never more than `limit`, which is at least 19.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { joined: BTreeMap::new(), limit: limit.max(19) }
+        Self { joined: BTreeMap::new(), limit: limit.max(19), width: Width::Wide }
     }
 
     /// The joined topics as resolution-7 cells, in order.
     pub fn joined(&self) -> impl Iterator<Item = Cell> + '_ {
         self.joined.keys().copied()
+    }
+
+    /// How far around it listens now.
+    #[must_use]
+    pub const fn width(&self) -> Width {
+        self.width
     }
 
     /// How many topics are joined.
@@ -205,9 +212,15 @@ impl TopicRing {
             wanted.retain(|topic| *topic == home || cell.least_distance_m(*topic) <= NEAR_M);
         }
         let mut change = RingChange::default();
+        self.width = width;
+        // What the node drives past it may come back to, and a mesh does not take it back
+        // for a minute (P13.2). What it no longer cares for where it is goes at once.
+        let around = home.disk(2);
         for (joined, leave_at) in &mut self.joined {
             if wanted.binary_search(joined).is_ok() {
                 *leave_at = None;
+            } else if around.binary_search(joined).is_ok() && leave_at.is_none() {
+                *leave_at = Some(now);
             } else {
                 leave_at.get_or_insert(now + LINGER);
             }
@@ -361,10 +374,14 @@ mod tests {
         assert_eq!(ring.follow(start(), home, Width::Wide).join.len(), 12);
         assert_eq!(ring.len(), 19);
         assert!(ring.follow(start(), home, Width::Wide).is_empty());
-        assert!(ring.follow(start(), home, Width::Usual).is_empty(), "the wide ring lingers");
+        assert_eq!(ring.follow(start(), home, Width::Usual).leave.len(), 12, "what is not needed here goes");
+        // What it drives away from lingers.
+        let away = Cell::at(place(40.858, -73.9855), Resolution::DRIVER);
+        assert_eq!(ring.follow(start(), away, Width::Usual).join.len(), 7);
+        assert_eq!(ring.len(), 14);
         let leave_at = ring.next_deadline().unwrap();
         assert_eq!(leave_at, start() + LINGER);
-        assert_eq!(ring.follow(leave_at, home, Width::Usual).leave.len(), 12);
+        assert_eq!(ring.follow(leave_at, away, Width::Usual).leave.len(), 7);
         assert_eq!(ring.next_deadline(), None);
     }
 
@@ -373,7 +390,7 @@ mod tests {
         let home = Cell::at(place(40.758, -73.9855), Resolution::DRIVER);
         let mut ring = TopicRing::new(64);
         let near = ring.follow(start(), home, Width::Near).join;
-        assert!((1..=4).contains(&near.len()), "{near:?}");
+        assert!((1..=5).contains(&near.len()), "{near:?}");
         assert!(near.contains(&home.parent(Resolution::TOPIC)));
         assert_eq!(ring.follow(start(), home, Width::Usual).join.len(), 7 - near.len());
     }

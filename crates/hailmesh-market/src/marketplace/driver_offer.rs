@@ -131,6 +131,7 @@ impl Marketplace {
             }
         }
         let width = self.listening_width(now, cell);
+        self.ring_known = self.book.len();
         let RingChange { join, leave } = self.ring.follow(now, cell, width);
         for cell in join {
             let topic = Topic::offers(&self.config.network, cell);

@@ -78,6 +78,7 @@ impl Marketplace {
             }
         }
         self.arm_expiry(now);
+        self.on_more_known(now);
     }
 
     pub(super) fn on_expiry(&mut self, now: Timestamp) {

@@ -23,12 +23,19 @@ const SPARSE_IN_ALL: usize = 64;
 /// From so many live offers within this distance on a node listens to what is near only.
 const CROWD: usize = 150;
 const CROWD_M: f64 = 1_500.0;
+/// Once it listens less far, so much less must be there before it listens farther again:
+/// topics are not left and joined in turn.
+const SLACK: usize = 2;
 
 impl Marketplace {
     /// How far around its cell this node listens.
     pub(super) fn listening_width(&self, now: Timestamp, cell: Cell) -> Width {
         let other = if self.driver.is_some() { Side::Riders } else { Side::Drivers };
-        if self.book.live_count(other, now) < SPARSE && self.book.len() < SPARSE_IN_ALL {
+        let width = self.ring.width();
+        let slack = |now_less: bool| if now_less { SLACK } else { 1 };
+        let (sparse, crowd) = (slack(width != Width::Wide), slack(width == Width::Near));
+        let all = self.book.len();
+        if self.book.live_count(other, now) < SPARSE / sparse && all < SPARSE_IN_ALL / sparse {
             return Width::Wide;
         }
         let here = cell.centre();
@@ -36,7 +43,16 @@ impl Marketplace {
             self.book.count_within::<DriverOffer>(here, CROWD_M, now)
                 + self.book.count_within::<RiderOffer>(here, CROWD_M, now)
         };
-        if self.book.len() >= CROWD && near() >= CROWD { Width::Near } else { Width::Usual }
+        if all >= CROWD / crowd && near() >= CROWD / crowd { Width::Near } else { Width::Usual }
+    }
+
+    /// A quarter more is known than when the ring was last looked at: that may be enough to
+    /// listen less far around.
+    pub(super) fn on_more_known(&mut self, now: Timestamp) {
+        if self.book.len() >= self.ring_known + (self.ring_known / 4).max(SPARSE) {
+            self.ring_known = self.book.len();
+            self.follow_ring(now);
+        }
     }
 
     /// The ride of this slot is firm, or its rider has boarded: when it should end. The

@@ -105,6 +105,8 @@ pub struct Marketplace {
     admission: Admission,
     witness: Witness,
     ring: TopicRing,
+    /// Offers known when the ring was last looked at.
+    ring_known: usize,
     followed: BTreeMap<hailmesh_wire::Topic, ()>,
     driver: Option<Box<DriverSide>>,
     rider: Option<Box<RiderSide>>,
@@ -241,6 +243,7 @@ impl Marketplace {
                 .with_signatures(Arc::clone(&signatures))
                 .with_hash_key(hash_key),
             ring: TopicRing::new(limits.topics),
+            ring_known: 0,
             followed: BTreeMap::new(),
             driver: None,
             rider: None,

@@ -370,6 +370,7 @@ fn wish() -> Box<Wish> {
         party: Seats::ONE,
         features: Features::NONE,
         patience: hailmesh_types::Duration::from_secs(30),
+        pickup_within: None,
         // Nobody is to be invited: the driver is there.
         open: false,
         name: text("Ada"),

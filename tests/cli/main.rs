@@ -6,4 +6,5 @@ mod exits;
 mod logs;
 mod process;
 mod restart;
+mod sim;
 mod walk;

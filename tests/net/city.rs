@@ -317,6 +317,7 @@ pub(crate) fn wish() -> Wish {
         party: Seats::ONE,
         features: Features::NONE,
         patience: hailmesh_types::Duration::from_secs(120),
+        pickup_within: None,
         open: true,
         name: Text::new("Ada").unwrap(),
         phone: Text::new("555").unwrap(),

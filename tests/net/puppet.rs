@@ -136,7 +136,7 @@ impl Stage {
         let input = match event {
             Event::Gossip { message, topic, data } => {
                 let message = MessageRef { id: message.id, source: message.source };
-                Input::Gossip { message, topic, bytes: data }
+                Input::Gossip { message, topic, heard: data.into() }
             }
             Event::Request { exchange, peer, frame } => {
                 Input::Request { exchange: ExchangeId(exchange), peer, frame }

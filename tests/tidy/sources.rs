@@ -82,6 +82,46 @@ fn nothing_points_outside_the_repository() {
     violations.assert_none();
 }
 
+#[test]
+fn only_simulations_sign_for_everybody() {
+    // Whoever holds the secret of these signatures signs in anybody's name: nothing that
+    // talks to a network may know them, and the market takes them as an argument.
+    let name = concat!("Simulated", "Signatures");
+    let may = ["crates/hailmesh-wire/", "crates/hailmesh-sim/", "tests/"];
+    let mut violations = Violations::default();
+    for file in rust_files() {
+        let is_test = file.path.contains("/tests/") || file.path.contains("/benches/");
+        if is_test || may.iter().any(|folder| file.path.starts_with(folder)) {
+            continue;
+        }
+        for (number, line) in file.lines() {
+            if line.contains(name) {
+                violations.add(&file.path, number, format!("{name} must not be known here"));
+            }
+        }
+    }
+    violations.assert_none();
+}
+
+#[test]
+fn the_market_signs_and_checks_as_it_was_told() {
+    // The forms without an argument are those of the network.
+    let fixed = [".verify()", "Signed::verify)", "Verified::sign(", "&Ed25519"];
+    let mut violations = Violations::default();
+    for file in rust_files().iter().filter(|file| file.path.starts_with("crates/hailmesh-market/src/")) {
+        for (number, line) in file.lines().take_while(|(_, line)| line.trim() != "#[cfg(test)]") {
+            for word in fixed.iter().filter(|word| line.contains(**word)) {
+                violations.add(
+                    &file.path,
+                    number,
+                    format!("{word} takes no signatures: use the form that does"),
+                );
+            }
+        }
+    }
+    violations.assert_none();
+}
+
 /// `src/lib.rs`, `src/main.rs` and the files of `src/bin` of every crate.
 fn is_crate_root(path: &str) -> bool {
     let mut parts = path.split('/');

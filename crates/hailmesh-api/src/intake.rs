@@ -122,6 +122,7 @@ pub(crate) fn wish_from_json(json: &RideRequestJson, rider: &RiderSettings) -> R
         party: seats(json.seats)?,
         features: features(&json.features)?,
         patience: Duration::from_millis(patience_ms),
+        pickup_within: None,
         open: json.open.unwrap_or(rider.open),
         name: text("name", &or(&json.name, &rider.name))?,
         phone: text("phone", &or(&json.phone, &rider.phone))?,

@@ -11,14 +11,13 @@
 )]
 
 use std::hint::black_box;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion};
 use ed25519_dalek::{Signature, SigningKey, VerifyingKey};
 use hailmesh_market::admission::{Admission, Stop};
-use hailmesh_market::book::OfferBook;
-use hailmesh_market::index::{Author, Authored, SpatialIndex};
+use hailmesh_market::book::{EntryId, OfferBook};
+use hailmesh_market::index::{SpatialIndex, Tenant};
 use hailmesh_market::limits::{Limits, Rate};
 use hailmesh_market::matching::{DriverWant, Query, search_drivers};
 use hailmesh_types::{
@@ -124,7 +123,14 @@ impl Node {
 
     fn hear(&mut self, topic: &Topic, bytes: &[u8]) -> Stop {
         self.admission
-            .judge(&mut self.book, now(), PeerKey::from_bytes([1; 32]), topic, bytes, &no_evidence)
+            .judge(
+                &mut self.book,
+                now(),
+                PeerKey::from_bytes([1; 32]),
+                topic,
+                &bytes.to_vec().into(),
+                &no_evidence,
+            )
             .stop
     }
 }
@@ -216,20 +222,11 @@ fn flat(cell: Cell, number: usize) -> Flat {
     Flat { low, high, number: u32::try_from(number).unwrap() }
 }
 
-#[derive(Debug)]
-struct Car(Author);
-
-impl Authored for Car {
-    fn author(&self) -> &Author {
-        &self.0
-    }
-}
-
 /// The same cars in both indexes.
 struct City {
     cells: Vec<Cell>,
-    cars: Vec<Arc<Car>>,
-    index: SpatialIndex<Car>,
+    cars: Vec<Tenant>,
+    index: SpatialIndex,
     bare: RTree<Flat>,
 }
 
@@ -237,16 +234,16 @@ impl City {
     fn new(numbers: &mut Numbers) -> Self {
         let cells: Vec<Cell> = (0..CITY).map(|_| cell(numbers.place())).collect();
         let mut keys = Numbers(5);
-        let cars: Vec<Arc<Car>> = (0..CITY)
-            .map(|_| {
+        let cars: Vec<Tenant> = (0..CITY)
+            .map(|number| {
                 let mut key = [0; 32];
                 key[..8].copy_from_slice(&keys.next().to_be_bytes());
-                Arc::new(Car(key))
+                Tenant::new(&key, EntryId::of(u32::try_from(number).unwrap()))
             })
             .collect();
         let mut index = SpatialIndex::new();
         for (car, cell) in cars.iter().zip(&cells) {
-            index.insert(*cell, Arc::clone(car));
+            index.insert(*cell, *car);
         }
         let bare =
             RTree::bulk_load(cells.iter().enumerate().map(|(number, cell)| flat(*cell, number)).collect());
@@ -254,7 +251,7 @@ impl City {
     }
 
     fn nearest(&self, place: GeoPoint) -> usize {
-        self.index.nearest(place).take(10).map(|(car, _)| usize::from(car.0[0])).sum()
+        self.index.nearest(place).take(10).filter(|(car, _)| *car == black_box(EntryId::of(7))).count()
     }
 
     fn bare_nearest(&self, place: GeoPoint) -> u32 {
@@ -263,8 +260,8 @@ impl City {
     }
 
     fn move_car(&mut self, number: usize, to: Cell) {
-        let car = self.index.remove(self.cells[number], &self.cars[number].0).unwrap();
-        self.index.insert(to, car);
+        assert!(self.index.remove(self.cells[number], self.cars[number]));
+        self.index.insert(to, self.cars[number]);
     }
 
     fn bare_move(&mut self, from: &Flat, to: Flat) {

@@ -10,7 +10,6 @@
 //! bytes and the topic; ignore whatever depends on time, local state, configuration or
 //! version.
 
-mod authors;
 mod bans;
 mod evidence;
 mod stop;
@@ -20,16 +19,17 @@ use std::sync::Arc;
 use hailmesh_types::{Cell, NetworkName, PeerKey, PublicKey, Resolution, StatementId, Timestamp};
 use hailmesh_wire::limits::{EVIDENCE_BYTES_MAX, STATEMENT_BYTES_MAX};
 use hailmesh_wire::{
-    AnyStatement, DecodeError, DriverOffer, Evidence, Header, Kind, NetworkId, Revocation, RiderOffer, Role,
-    Signed, Subject, Topic, Verified, pow_ok,
+    AnyStatement, DecodeError, DriverOffer, Ed25519, Evidence, Heard, Kind, NetworkId, Revocation,
+    RiderOffer, Role, ShiftCert, Signatures, Signed, Subject, Topic, Verified, pow_ok,
 };
 
-use crate::book::{Booked, BookedDriver, BookedRider, Full, Offer, OfferBook, Side};
+use crate::book::{Booked, BookedDriver, BookedRider, EntryId, Full, Offer, OfferBook, Sequence, Side};
 use crate::budget::{Bucket, Buckets, FairBudget};
-use crate::certificates::{Bearer, CertRefusal, Certificates, Level, Standing};
+use crate::certificates::{Bearer, CertRefusal, Certificates, Inline, Level, Standing};
+use crate::config::Config;
 use crate::limits::Limits;
 use crate::output::Verdict;
-use authors::{Authors, Sequence};
+use crate::table::HashKey;
 use bans::Bans;
 use evidence::EvidenceTable;
 pub use stop::{AdmissionStats, Stop};
@@ -52,9 +52,11 @@ pub struct Judgement {
 #[derive(Debug, Clone, PartialEq)]
 pub enum News {
     /// A driver's new offer is in the book.
-    Driver(Arc<BookedDriver>),
+    Driver(BookedDriver),
     /// A rider's new offer is in the book.
-    Rider(Arc<BookedRider>),
+    Rider(BookedRider),
+    /// A driver's offer came with a SHIFT_CERT that was not known here.
+    Shift(Verified<ShiftCert>),
     /// An author has withdrawn its offer.
     Withdrawn(PublicKey, Side),
     /// Two offers of one author with one sequence number, both really signed: E6.
@@ -77,8 +79,8 @@ pub enum News {
 }
 
 impl Judgement {
-    const fn stopped(stop: Stop) -> Self {
-        Self { verdict: stop.verdict(), stop, news: Vec::new() }
+    const fn new(stop: Stop, news: Vec<News>) -> Self {
+        Self { verdict: stop.verdict(), stop, news }
     }
 }
 
@@ -103,13 +105,13 @@ impl Route {
 trait Newsworthy: Offer {
     const ROLE: Role;
 
-    fn news(booked: Arc<Booked<Self>>) -> News;
+    fn news(booked: Booked<Self>) -> News;
 }
 
 impl Newsworthy for DriverOffer {
     const ROLE: Role = Role::Driver;
 
-    fn news(booked: Arc<BookedDriver>) -> News {
+    fn news(booked: BookedDriver) -> News {
         News::Driver(booked)
     }
 }
@@ -117,7 +119,7 @@ impl Newsworthy for DriverOffer {
 impl Newsworthy for RiderOffer {
     const ROLE: Role = Role::Rider;
 
-    fn news(booked: Arc<BookedRider>) -> News {
+    fn news(booked: BookedRider) -> News {
         News::Rider(booked)
     }
 }
@@ -125,12 +127,10 @@ impl Newsworthy for RiderOffer {
 /// The gate of the offer book and of what is known about strangers.
 #[derive(Debug, Clone)]
 pub struct Admission {
-    network: NetworkName,
-    network_id: NetworkId,
-    pow_bits: u8,
-    limits: Limits,
+    config: Arc<Config>,
+    signatures: Arc<dyn Signatures>,
+    network: NetworkId,
     certificates: Certificates,
-    authors: Authors,
     bans: Bans,
     evidence: EvidenceTable,
     peers: Buckets<PeerKey>,
@@ -147,25 +147,42 @@ impl Admission {
     /// The gate of a network with these parameters (P2.12).
     #[must_use]
     pub fn new(network: NetworkName, pow_bits: u8, issuers: Vec<PublicKey>, limits: Limits) -> Self {
-        let network_id = NetworkId::of(&network);
+        let config = Config { network, pow_bits, issuers, limits, ..Config::default() };
+        Self::of(Arc::new(config), HashKey::default())
+    }
+
+    /// The gate of a node with this configuration.
+    pub(crate) fn of(config: Arc<Config>, hash_key: HashKey) -> Self {
+        let limits = &config.limits;
+        let network = NetworkId::of(&config.network);
         Self {
+            signatures: Arc::new(Ed25519),
             network,
-            network_id,
-            pow_bits,
-            certificates: Certificates::new(network_id, issuers, limits.certificates, limits.identities),
-            authors: Authors::new(limits.authors, limits.author_grace, limits.author),
+            certificates: Certificates::new(
+                network,
+                config.issuers.clone(),
+                limits.certificates,
+                limits.identities,
+                hash_key,
+            ),
             bans: Bans::new(limits.bans),
             evidence: EvidenceTable::new(limits.evidence),
-            peers: Buckets::new(limits.peer, limits.peer_buckets),
-            peers_by_topic: Buckets::new(limits.peer_topic, limits.peer_buckets),
-            peers_evidence: Buckets::new(limits.peer_evidence, limits.peer_buckets),
+            peers: Buckets::new(limits.peer, limits.peer_buckets, hash_key),
+            peers_by_topic: Buckets::new(limits.peer_topic, limits.peer_buckets, hash_key),
+            peers_evidence: Buckets::new(limits.peer_evidence, limits.peer_buckets, hash_key),
             evidence_rate: Bucket::default(),
-            pools: Buckets::new(limits.uncredentialed_pool, limits.peer_buckets),
-            verification: FairBudget::new(limits.verifications_per_s, limits.peer_buckets),
+            pools: Buckets::new(limits.uncredentialed_pool, limits.peer_buckets, hash_key),
+            verification: FairBudget::new(limits.verifications_per_s, limits.peer_buckets, hash_key),
             stats: AdmissionStats::default(),
             last_judged: Timestamp::MIN,
-            limits,
+            config,
         }
+    }
+
+    /// The same with other signatures.
+    #[must_use]
+    pub fn with_signatures(self, signatures: Arc<dyn Signatures>) -> Self {
+        Self { signatures, ..self }
     }
 
     /// Judges a gossip message that `source` forwarded on `topic`. `check` is asked about
@@ -176,28 +193,44 @@ impl Admission {
         now: Timestamp,
         source: PeerKey,
         topic: &Topic,
-        data: &[u8],
+        heard: &Heard,
         check: EvidenceCheck<'_>,
     ) -> Judgement {
         let mut news = Vec::new();
-        let stop = match (self.open(topic, data), topic.subject()) {
+        let stop = self.judge_into(book, now, source, topic, heard, check, &mut news);
+        Judgement::new(stop, news)
+    }
+
+    /// As [`Admission::judge`], appending what was learned to `news`.
+    #[expect(clippy::too_many_arguments, reason = "what a message is judged by")]
+    pub(crate) fn judge_into(
+        &mut self,
+        book: &mut OfferBook,
+        now: Timestamp,
+        source: PeerKey,
+        topic: &Topic,
+        heard: &Heard,
+        check: EvidenceCheck<'_>,
+        news: &mut Vec<News>,
+    ) -> Stop {
+        let stop = match (self.open(topic, heard), topic.subject()) {
             (Err(stop), _) => stop,
             (Ok(AnyStatement::DriverOffer(offer)), Subject::Offers(cell)) => {
-                self.admit(book, now, Route::Gossip(cell, source), offer, &mut news)
+                self.admit(book, now, Route::Gossip(cell, source), offer, news)
             }
             (Ok(AnyStatement::RiderOffer(offer)), Subject::Offers(cell)) => {
-                self.admit(book, now, Route::Gossip(cell, source), offer, &mut news)
+                self.admit(book, now, Route::Gossip(cell, source), offer, news)
             }
             (Ok(AnyStatement::Evidence(evidence)), Subject::Evidence) => {
-                self.admit_evidence(book, now, source, evidence, check, &mut news)
+                self.admit_evidence(book, now, source, evidence, check, news)
             }
             (Ok(AnyStatement::Revocation(revocation)), Subject::Evidence) => {
-                self.admit_revocation(book, now, source, revocation, &mut news)
+                self.admit_revocation(book, now, source, revocation, news)
             }
             (Ok(_), _) => Stop::Topic,
         };
         self.count(now, stop);
-        Judgement { news, ..Judgement::stopped(stop) }
+        stop
     }
 
     /// Admits an offer that came with a statement of its author, as in an INVITE: the
@@ -208,10 +241,10 @@ impl Admission {
         book: &mut OfferBook,
         now: Timestamp,
         source: PeerKey,
-        data: &[u8],
+        heard: &Heard,
     ) -> Judgement {
         let mut news = Vec::new();
-        let stop = match self.open_statement(data, STATEMENT_BYTES_MAX) {
+        let stop = match self.open_statement(heard, STATEMENT_BYTES_MAX) {
             Err(stop) => stop,
             Ok(AnyStatement::DriverOffer(offer)) => {
                 self.admit(book, now, Route::Direct(source), offer, &mut news)
@@ -222,7 +255,7 @@ impl Admission {
             Ok(_) => Stop::Topic,
         };
         self.count(now, stop);
-        Judgement { news, ..Judgement::stopped(stop) }
+        Judgement::new(stop, news)
     }
 
     /// Checks the certificates of any statement for use outside gossip, such as a
@@ -244,8 +277,11 @@ impl Admission {
             crate::journal::Role::Driver => Role::Driver,
             crate::journal::Role::Rider => Role::Rider,
         };
-        let chain = self.certificates.resolve(now, &Bearer { signer, role, issued, cert_id, certs })?;
-        chain.verify()?;
+        let read = |index: usize| AnyStatement::decode(certs[index].as_slice());
+        let certs = Inline { bytes: certs, read: &read };
+        let chain =
+            self.certificates.resolve(now, &Bearer { signer, role, issued, cert_id, certs, last: None })?;
+        chain.verify(&*self.signatures)?;
         let standing = chain.standing.clone();
         self.certificates.keep(chain);
         Ok(standing)
@@ -281,12 +317,6 @@ impl Admission {
         self.bans.len()
     }
 
-    /// How many authors are in the sequence table.
-    #[must_use]
-    pub fn authors(&self) -> usize {
-        self.authors.len()
-    }
-
     /// What became of the messages so far.
     #[must_use]
     pub const fn stats(&self) -> &AdmissionStats {
@@ -320,8 +350,8 @@ impl Admission {
         let outcasts = |key: &PublicKey, identity: Option<&PublicKey>, cert_id: Option<&StatementId>| {
             self.is_banned(key, identity, now) || self.certificates.leads_to_revoked(cert_id)
         };
-        let drivers = book.drivers().map(|b| (*b.key(), b.identity, b.offer.body().cert_id));
-        let riders = book.riders().map(|b| (*b.key(), b.identity, b.offer.body().cert_id));
+        let drivers = book.drivers().map(|b| (*b.key(), b.identity().copied(), b.offer.body().cert_id));
+        let riders = book.riders().map(|b| (*b.key(), b.identity().copied(), b.offer.body().cert_id));
         let gone: Vec<PublicKey> = drivers
             .chain(riders)
             .filter(|(key, identity, cert_id)| outcasts(key, identity.as_ref(), cert_id.as_ref()))
@@ -339,45 +369,45 @@ impl Admission {
     }
 
     /// Steps 1 to 6: what the bytes and the topic say.
-    fn open(&self, topic: &Topic, data: &[u8]) -> Result<AnyStatement, Stop> {
+    fn open<'h>(&self, topic: &Topic, heard: &'h Heard) -> Result<&'h AnyStatement, Stop> {
         let bytes_max = match topic.subject() {
             Subject::Offers(_) => STATEMENT_BYTES_MAX,
             Subject::Evidence => EVIDENCE_BYTES_MAX,
         };
-        if *topic.network() != self.network {
+        if *topic.network() != self.config.network {
             return Err(Stop::Topic);
         }
-        self.open_if(data, bytes_max, |kind| match topic.subject() {
+        self.open_if(heard, bytes_max, |kind| match topic.subject() {
             Subject::Offers(_) => matches!(kind, Kind::DriverOffer | Kind::RiderOffer),
             Subject::Evidence => matches!(kind, Kind::Evidence | Kind::Revocation),
         })
     }
 
-    fn open_statement(&self, data: &[u8], bytes_max: usize) -> Result<AnyStatement, Stop> {
-        self.open_if(data, bytes_max, |kind| matches!(kind, Kind::DriverOffer | Kind::RiderOffer))
+    fn open_statement<'h>(&self, heard: &'h Heard, bytes_max: usize) -> Result<&'h AnyStatement, Stop> {
+        self.open_if(heard, bytes_max, |kind| matches!(kind, Kind::DriverOffer | Kind::RiderOffer))
     }
 
-    fn open_if(
+    fn open_if<'h>(
         &self,
-        data: &[u8],
+        heard: &'h Heard,
         bytes_max: usize,
         belongs: impl Fn(Kind) -> bool,
-    ) -> Result<AnyStatement, Stop> {
+    ) -> Result<&'h AnyStatement, Stop> {
         // 1
-        if data.len() > bytes_max {
+        if heard.bytes().len() > bytes_max {
             return Err(Stop::Size);
         }
         // 2
-        let header = Header::peek(data).map_err(|_| Stop::Envelope)?;
+        let header = heard.header().map_err(|_| Stop::Envelope)?;
         // 3
         let kind = header.kind().map_err(|_| Stop::Unsupported)?;
         // 4
-        if header.network != self.network_id || !belongs(kind) {
+        if header.network != self.network || !belongs(kind) {
             return Err(Stop::Topic);
         }
         // 4 and 5: the body is read before the signer's key, whose form costs more; both reject.
-        let statement = AnyStatement::decode_peeked(data.into(), header)
-            .map_err(|error| if error.clause == "P2.8" { Stop::Key } else { Stop::Body })?;
+        let statement =
+            heard.statement().map_err(|error| if error.clause == "P2.8" { Stop::Key } else { Stop::Body })?;
         // 6
         match statement.ext().unknown_critical() {
             Some(_) => Err(Stop::CriticalExtension),
@@ -390,7 +420,7 @@ impl Admission {
         book: &mut OfferBook,
         now: Timestamp,
         route: Route,
-        offer: Signed<O>,
+        offer: &Signed<O>,
         news: &mut Vec<News>,
     ) -> Stop {
         match self.try_admit(book, now, route, offer, news) {
@@ -405,28 +435,27 @@ impl Admission {
         book: &mut OfferBook,
         now: Timestamp,
         route: Route,
-        offer: Signed<O>,
+        offer: &Signed<O>,
         news: &mut Vec<News>,
     ) -> Result<(), Stop> {
         let body = offer.body();
-        let author = *offer.signer().as_bytes();
         let district = body.cell().parent(Resolution::TOPIC);
-        let withdrawn = if body.is_live() { None } else { Some(body.slot()) };
         let expires = body.made() + body.ttl();
         // 7
         if matches!(route, Route::Gossip(topic, _) if topic != district) {
             return Err(Stop::Cell);
         }
         // 8
-        if body.made() > now + self.limits.clock_tolerance {
+        if body.made() > now + self.config.limits.clock_tolerance {
             return Err(Stop::Future);
         }
-        if now > expires + self.limits.clock_tolerance {
+        if now > expires + self.config.limits.clock_tolerance {
             return Err(Stop::Stale);
         }
         // 9
-        let (sequence, may_speak) = self.authors.look(&author, body.seq(), &offer.id(), withdrawn, now);
-        let is_known = sequence != Sequence::Unheard;
+        let author = offer.signer().as_bytes();
+        let known = book.find(author);
+        let (sequence, may_speak) = book.look(known, offer, now);
         match sequence {
             Sequence::Same => return Err(Stop::Duplicate),
             Sequence::Old => return Err(Stop::OldSequence),
@@ -434,9 +463,11 @@ impl Admission {
         }
         // 10
         let cert_id = body.cert_id();
-        let identity = self.certificates.identity_of(cert_id.as_ref());
-        if self.is_banned(offer.signer(), identity, now) {
-            return Err(Stop::Banned);
+        if !self.bans.is_empty() {
+            let identity = self.certificates.identity_of(cert_id.as_ref());
+            if self.is_banned(offer.signer(), identity, now) {
+                return Err(Stop::Banned);
+            }
         }
         if self.certificates.leads_to_revoked(cert_id.as_ref()) {
             return Err(Stop::Revoked);
@@ -457,17 +488,22 @@ impl Admission {
             return Err(Stop::VerificationRate);
         }
         // 12, 13
+        let missing = || DecodeError::new("P4.3", "no such certificate");
+        let read = |index: usize| match offer.certificate(index) {
+            Some(read) => read.cloned().map_err(Clone::clone),
+            None => Err(missing()),
+        };
         let bearer = Bearer {
             signer: offer.signer(),
             role: O::ROLE,
             issued: body.made(),
             cert_id,
-            certs: body.certs(),
+            certs: Inline { bytes: body.certs(), read: &read },
+            last: known.and_then(|known| O::booked(book, known)?.cert.as_ref()),
         };
         let chain = self.certificates.resolve(now, &bearer).map_err(stop_of)?;
         let level = chain.standing.level;
-        let identity = chain.standing.identity;
-        if self.is_banned(offer.signer(), identity.as_ref(), now) {
+        if !self.bans.is_empty() && self.is_banned(offer.signer(), chain.standing.identity.as_ref(), now) {
             return Err(Stop::Banned);
         }
         let is_stranger = self.credentials_matter() && !level.is_credentialed();
@@ -477,13 +513,13 @@ impl Admission {
         }
         // 14
         let missing = chain.standing.missing;
-        let awaits_certificate = self.check_work(&offer, district, level, missing)?;
+        let awaits_certificate = self.check_work(offer, district, level, missing)?;
         // 15
-        for _ in 0..=chain.cost() {
-            self.verification.charge(route.peer(), now);
-        }
-        let offer = offer.verify().map_err(|_| Stop::Signature)?;
-        chain.verify().map_err(stop_of)?;
+        self.verification.charge(route.peer(), 1 + chain.cost(), now);
+        let offer = offer.clone().verify_with(&*self.signatures).map_err(|_| Stop::Signature)?;
+        chain.verify(&*self.signatures).map_err(stop_of)?;
+        let cert = chain.leaf().cloned();
+        let is_new_cert = chain.cost() > 0;
         self.certificates.keep(chain);
         if let Some(id) = missing.filter(|_| self.credentials_matter()) {
             news.push(News::CertificateWanted(id, *route.peer()));
@@ -496,25 +532,30 @@ impl Admission {
             self.pools.take(&district, now);
         }
         if sequence == Sequence::Fork {
-            self.authors.charge(&author, withdrawn, now);
-            news.extend(two_stories(book, &offer));
+            book.charge(known, offer.body(), now);
+            news.extend(two_stories(book, known, &offer));
             return Err(Stop::Equivocation);
         }
         // 17
-        let (seq, id) = (offer.body().seq(), offer.id());
-        let late =
-            matches!(route, Route::Gossip(..)) && now > offer.body().made() + self.limits.clock_tolerance;
-        let room = if is_known || self.authors.has_room(now) {
-            self.settle(book, now, route, Booked { offer, level, identity, heard: now, source: None }, news)
-        } else {
-            Err(Stop::Full)
+        let late = matches!(route, Route::Gossip(..))
+            && now > offer.body().made() + self.config.limits.clock_tolerance;
+        let Some(entry) = known.or_else(|| book.enrol(offer.signer().as_bytes(), now)) else {
+            return Err(Stop::Full);
         };
-        if room.is_err() {
-            self.authors.charge(&author, withdrawn, now);
-            return room;
+        let since = offer.body().made().min(now).max(now - offer.body().ttl());
+        let booked = Booked { offer: offer.clone(), cert: cert.clone(), level, since, repeats: false };
+        if let Err(stop) = self.settle(book, now, entry, booked, news) {
+            match known {
+                Some(_) => book.charge(known, offer.body(), now),
+                None => book.dismiss(entry),
+            }
+            return Err(stop);
+        }
+        if let Some(cert) = cert.filter(|_| is_new_cert && O::ROLE == Role::Driver) {
+            news.extend(cert.verify_with(&*self.signatures).map(News::Shift));
         }
         // 18, with the charge of 16
-        self.authors.record(&author, seq, &id, expires, withdrawn, now);
+        book.record(entry, &offer, now);
         if late {
             self.stats.add_late();
         }
@@ -527,7 +568,7 @@ impl Admission {
         &self,
         book: &mut OfferBook,
         now: Timestamp,
-        route: Route,
+        entry: EntryId,
         mut booked: Booked<O>,
         news: &mut Vec<News>,
     ) -> Result<(), Stop> {
@@ -535,10 +576,8 @@ impl Admission {
             book.remove(booked.key());
             news.push(News::Withdrawn(*booked.key(), O::SIDE));
         } else if booked.expires() > now {
-            if let Route::Gossip(_, peer) = route {
-                booked.source = Some(peer);
-            }
-            let booked = book.put(now, booked, self.credentials_matter()).map_err(|full| match full {
+            let put = book.put(now, entry, booked.clone(), self.credentials_matter());
+            booked.repeats = put.map_err(|full| match full {
                 Full::Share => Stop::Share,
                 Full::Cell | Full::Book => Stop::Full,
             })?;
@@ -559,10 +598,10 @@ impl Admission {
         match body.pow() {
             Some(pow) => {
                 let (signer, cell) = (offer.signer(), district.index());
-                let is_right = pow_ok(self.network_id, signer, cell, body.made(), pow, self.pow_bits);
+                let is_right = pow_ok(self.network, signer, cell, body.made(), pow, self.config.pow_bits);
                 if is_right { Ok(false) } else { Err(Stop::WorkWrong) }
             }
-            None if level.is_credentialed() || self.pow_bits == 0 => Ok(false),
+            None if level.is_credentialed() || self.config.pow_bits == 0 => Ok(false),
             // Without issuers no certificate makes up for the work.
             None if missing.is_some() && self.credentials_matter() => Ok(true),
             None => Err(Stop::WorkMissing),
@@ -577,8 +616,8 @@ impl Admission {
 }
 
 /// Both sides of an equivocation, when the book still holds the first.
-fn two_stories<O: Offer>(book: &OfferBook, second: &Verified<O>) -> Option<News> {
-    let first = O::shelf(book).get(second.signer().as_bytes())?;
+fn two_stories<O: Offer>(book: &OfferBook, known: Option<EntryId>, second: &Verified<O>) -> Option<News> {
+    let first = O::booked(book, known?)?;
     if first.offer.body().seq() != second.body().seq() {
         return None;
     }

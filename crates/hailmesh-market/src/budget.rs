@@ -4,11 +4,12 @@
 //! rate algorithm*): no floats, no refill timer, and a bucket that is full again equals
 //! one that was never there. That is what makes bounded tables of them safe to prune.
 
-use std::collections::BTreeMap;
+use std::hash::Hash;
 
 use hailmesh_types::{PeerKey, Timestamp};
 
 use crate::limits::Rate;
+use crate::table::{HashKey, Table};
 
 /// Microseconds since the epoch, for rates above one a millisecond.
 const fn micros(now: Timestamp) -> u64 {
@@ -65,14 +66,14 @@ impl Bucket {
 pub struct Buckets<K> {
     rate: Rate,
     limit: usize,
-    by_key: BTreeMap<K, Bucket>,
+    by_key: Table<K, Bucket>,
 }
 
-impl<K: Ord + Clone> Buckets<K> {
+impl<K: Ord + Hash + Clone> Buckets<K> {
     /// No bucket yet: every key starts with a full one.
     #[must_use]
-    pub const fn new(rate: Rate, limit: usize) -> Self {
-        Self { rate, limit, by_key: BTreeMap::new() }
+    pub const fn new(rate: Rate, limit: usize, hash_key: HashKey) -> Self {
+        Self { rate, limit, by_key: Table::new(hash_key) }
     }
 
     /// Whether `key` has a token; changes nothing.
@@ -124,9 +125,7 @@ impl<K: Ord + Clone> Buckets<K> {
         if self.by_key.len() <= keep {
             return;
         }
-        let mut debts: Vec<(u64, K)> =
-            self.by_key.iter().map(|(key, bucket)| (bucket.full_at_us, key.clone())).collect();
-        debts.sort_unstable();
+        let debts = self.by_key.sorted_by_key(|key, bucket| (bucket.full_at_us, key.clone()));
         let surplus = debts.len() - keep;
         for (_, key) in debts.into_iter().take(surplus) {
             self.by_key.remove(&key);
@@ -145,7 +144,7 @@ pub struct FairBudget {
     per_second: u32,
     second: u64,
     spent: u32,
-    by_peer: BTreeMap<PeerKey, u32>,
+    by_peer: Table<PeerKey, u32>,
     peers_before: usize,
     peers_max: usize,
 }
@@ -153,8 +152,8 @@ pub struct FairBudget {
 impl FairBudget {
     /// A budget of so many a second, shared by at most `peers_max` counted peers.
     #[must_use]
-    pub const fn new(per_second: u32, peers_max: usize) -> Self {
-        Self { per_second, second: 0, spent: 0, by_peer: BTreeMap::new(), peers_before: 0, peers_max }
+    pub const fn new(per_second: u32, peers_max: usize, hash_key: HashKey) -> Self {
+        Self { per_second, second: 0, spent: 0, by_peer: Table::new(hash_key), peers_before: 0, peers_max }
     }
 
     /// Whether this peer may cost a verification now; changes nothing.
@@ -179,8 +178,9 @@ impl FairBudget {
         known.copied().unwrap_or(0) < share.max(1)
     }
 
-    /// Counts one verification of this peer.
-    pub fn charge(&mut self, peer: &PeerKey, now: Timestamp) {
+    /// Counts so many verifications of this peer.
+    pub fn charge(&mut self, peer: &PeerKey, verifications: usize, now: Timestamp) {
+        let verifications = u32::try_from(verifications).unwrap_or(u32::MAX);
         let second = now.as_millis() / 1_000;
         if second != self.second {
             self.peers_before = if second == self.second + 1 { self.by_peer.len() } else { 0 };
@@ -188,11 +188,11 @@ impl FairBudget {
             self.spent = 0;
             self.second = second;
         }
-        self.spent = self.spent.saturating_add(1);
+        self.spent = self.spent.saturating_add(verifications);
         if let Some(count) = self.by_peer.get_mut(peer) {
-            *count += 1;
+            *count = count.saturating_add(verifications);
         } else if self.by_peer.len() < self.peers_max {
-            self.by_peer.insert(*peer, 1);
+            self.by_peer.insert(*peer, verifications);
         }
     }
 }
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn the_table_is_bounded_and_keeps_the_debtors() {
-        let mut buckets = Buckets::new(RATE, 64);
+        let mut buckets = Buckets::new(RATE, 64, HashKey::default());
         for _ in 0..3 {
             assert!(buckets.take(&u32::MAX, start()));
         }
@@ -250,7 +250,7 @@ mod tests {
 
     #[test]
     fn tiny_tables_work() {
-        let mut buckets = Buckets::new(RATE, 1);
+        let mut buckets = Buckets::new(RATE, 1, HashKey::default());
         for key in 0..5_u32 {
             assert!(buckets.take(&key, start()));
             assert_eq!(buckets.len(), 1);
@@ -259,12 +259,12 @@ mod tests {
 
     #[test]
     fn a_flooding_peer_leaves_the_others_their_share() {
-        let mut budget = FairBudget::new(100, 16);
+        let mut budget = FairBudget::new(100, 16, HashKey::default());
         let (flooder, honest) = (PeerKey::from_bytes([1; 32]), PeerKey::from_bytes([2; 32]));
         let mut spend = |peer: &PeerKey, now| {
             let allowed = budget.allows(peer, now);
             if allowed {
-                budget.charge(peer, now);
+                budget.charge(peer, 1, now);
             }
             allowed
         };

@@ -13,10 +13,11 @@ use std::collections::BTreeMap;
 use hailmesh_types::{Class, PublicKey, StatementId, Timestamp};
 use hailmesh_wire::{
     AnyStatement, Body, Credential, CredentialMode, DecodeError, NetworkId, Revocation, Role, ShiftCert,
-    Signed, Verified,
+    Signatures, Signed, Verified,
 };
 
 use crate::index::Author;
+use crate::table::{HashKey, Keyed, Register};
 
 /// How far somebody is known here (P16.4). Local policy, not consensus.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -98,18 +99,18 @@ enum Certificate {
 }
 
 impl Certificate {
-    fn decode(bytes: &[u8]) -> Result<Self, CertRefusal> {
-        match AnyStatement::decode(bytes).map_err(CertRefusal::Invalid)? {
+    fn of(statement: AnyStatement) -> Result<Self, CertRefusal> {
+        match statement {
             AnyStatement::ShiftCert(cert) => Ok(Self::Shift(cert)),
             AnyStatement::Credential(credential) => Ok(Self::Credential(credential)),
             other => Err(invalid("P4.3", format!("a {} where a certificate belongs", other.kind()))),
         }
     }
 
-    fn id(&self) -> StatementId {
+    fn id(&self) -> &StatementId {
         match self {
-            Self::Shift(cert) => cert.id(),
-            Self::Credential(credential) => credential.id(),
+            Self::Shift(cert) => cert.id_ref(),
+            Self::Credential(credential) => credential.id_ref(),
         }
     }
 
@@ -120,45 +121,67 @@ impl Certificate {
         }
     }
 
-    fn verify(&self) -> Result<(), DecodeError> {
+    fn verify(&self, signatures: &dyn Signatures) -> Result<(), DecodeError> {
         match self {
-            Self::Shift(cert) => cert.clone().verify().map(|_| ()),
-            Self::Credential(credential) => credential.clone().verify().map(|_| ()),
+            Self::Shift(cert) => cert.clone().verify_with(signatures).map(|_| ()),
+            Self::Credential(credential) => credential.clone().verify_with(signatures).map(|_| ()),
         }
     }
 }
+
+/// Certificates that were seen before: a leaf and its credential.
+type Known = [Option<StatementId>; 2];
 
 /// What the certificates of a statement claim, before their signatures are checked.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Chain {
     /// What holds if the signatures do.
     pub standing: Standing,
+    /// The SHIFT_CERT of the bearer.
+    leaf: Option<Signed<ShiftCert>>,
     /// Not seen before: to be verified, then kept.
     fresh: Vec<Certificate>,
     /// Seen before: used again.
-    known: Vec<StatementId>,
+    known: Known,
 }
 
 impl Chain {
+    /// The SHIFT_CERT of the bearer: who signed it is the identity.
+    pub(crate) const fn leaf(&self) -> Option<&Signed<ShiftCert>> {
+        self.leaf.as_ref()
+    }
+
     /// How many signatures [`Chain::verify`] will check.
     pub(crate) fn cost(&self) -> usize {
         self.fresh.len()
     }
 
     /// Checks the signatures of what was not seen before.
-    pub(crate) fn verify(&self) -> Result<(), CertRefusal> {
-        self.fresh.iter().try_for_each(Certificate::verify).map_err(CertRefusal::Signature)
+    pub(crate) fn verify(&self, signatures: &dyn Signatures) -> Result<(), CertRefusal> {
+        let verify = |certificate: &Certificate| certificate.verify(signatures);
+        self.fresh.iter().try_for_each(verify).map_err(CertRefusal::Signature)
     }
 }
 
 /// The statement that certificates came with.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(crate) struct Bearer<'a> {
     pub signer: &'a PublicKey,
     pub role: Role,
     pub issued: Timestamp,
     pub cert_id: Option<StatementId>,
-    pub certs: &'a [Vec<u8>],
+    pub certs: Inline<'a>,
+    /// The verified SHIFT_CERT of the last statement of this signer, as far as it is at
+    /// hand: nearly always the same.
+    pub last: Option<&'a Signed<ShiftCert>>,
+}
+
+/// Certificates as they came.
+#[derive(Clone, Copy)]
+pub(crate) struct Inline<'a> {
+    pub bytes: &'a [Vec<u8>],
+    /// Reads the one of this index.
+    pub read: &'a dyn Fn(usize) -> Result<AnyStatement, DecodeError>,
 }
 
 /// What an issuer has taken back: the newest list only.
@@ -187,11 +210,12 @@ impl Certificates {
         issuers: Vec<PublicKey>,
         limit: usize,
         familiar_max: usize,
+        hash_key: HashKey,
     ) -> Self {
         Self {
             network,
             issuers,
-            cache: Cache::new(limit),
+            cache: Cache::new(limit, hash_key),
             revocations: BTreeMap::new(),
             familiar: BTreeMap::new(),
             familiar_max,
@@ -207,13 +231,13 @@ impl Certificates {
     /// Verified certificates kept.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.cache.by_id.len()
+        self.cache.len()
     }
 
     /// Whether no certificate is kept.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.cache.by_id.is_empty()
+        self.cache.is_empty()
     }
 
     /// The bytes of a certificate that has been verified here, for whoever lacks it.
@@ -257,11 +281,20 @@ impl Certificates {
             let standing = Standing { level: self.level(bearer.signer, false), ..Standing::default() };
             return Ok(Chain { standing, ..Chain::default() });
         };
-        let mut gathered = self.gather(bearer.certs, Some(&leaf_id))?;
-        let leaf = gathered.take(self, leaf_id);
-        if leaf.is_none() && !bearer.certs.is_empty() {
+        let last = bearer.last.filter(|last| *last.id_ref() == leaf_id);
+        let mut gathered = match last {
+            // Known, and nothing else came along.
+            Some(_) if bearer.certs.bytes.is_empty() => Gathered::default(),
+            _ => self.gather(&bearer.certs, Some(&leaf_id))?,
+        };
+        let leaf = match last {
+            Some(last) if bearer.certs.bytes.is_empty() => Some(Certificate::Shift(last.clone())),
+            _ => gathered.take(self, leaf_id),
+        };
+        if leaf.is_none() && !bearer.certs.bytes.is_empty() {
             return Err(invalid("P4.3", "cert_id names none of the certificates"));
         }
+        let mut shift = None;
         let standing = match leaf {
             None => Standing {
                 level: self.level(bearer.signer, false),
@@ -280,19 +313,21 @@ impl Certificates {
                         None => None,
                     },
                 };
-                self.accountable(now, bearer, &cert, credential.as_ref())?
+                let standing = self.accountable(now, bearer, &cert, credential.as_ref())?;
+                shift = Some(cert);
+                standing
             }
         };
         if !gathered.left.is_empty() {
             return Err(invalid("P4.3", "a certificate that the leaf does not need"));
         }
-        Ok(Chain { standing, fresh: gathered.fresh, known: gathered.known })
+        Ok(Chain { standing, leaf: shift, fresh: gathered.fresh, known: gathered.known })
     }
 
     /// Remembers a chain whose signatures have been checked.
     pub(crate) fn keep(&mut self, chain: Chain) {
-        for id in &chain.known {
-            self.cache.touch(id);
+        for id in chain.known.into_iter().flatten() {
+            self.cache.touch(&id);
         }
         for certificate in chain.fresh {
             self.cache.insert(certificate);
@@ -300,20 +335,21 @@ impl Certificates {
     }
 
     /// Reads what came inline; what is known byte for byte is not read again.
-    fn gather(&self, certs: &[Vec<u8>], leaf: Option<&StatementId>) -> Result<Gathered, CertRefusal> {
+    fn gather(&self, certs: &Inline<'_>, leaf: Option<&StatementId>) -> Result<Gathered, CertRefusal> {
         let known_leaf = leaf.and_then(|id| self.cache.peek(id));
         let known_credential = match known_leaf {
             Some(Certificate::Shift(cert)) => cert.body().cred_id.as_ref().and_then(|id| self.cache.peek(id)),
             _ => None,
         };
         let mut gathered = Gathered::default();
-        for bytes in certs {
+        for (index, bytes) in certs.bytes.iter().enumerate() {
             let mut expected = [known_leaf, known_credential].into_iter().flatten();
             if let Some(known) = expected.find(|known| known.bytes() == bytes.as_slice()) {
                 gathered.left.push((known.clone(), false));
                 continue;
             }
-            let certificate = Certificate::decode(bytes)?;
+            let read = (certs.read)(index).map_err(CertRefusal::Invalid)?;
+            let certificate = Certificate::of(read)?;
             let (network, critical) = match &certificate {
                 Certificate::Shift(cert) => (cert.network(), cert.body().ext().unknown_critical()),
                 Certificate::Credential(cred) => (cred.network(), cred.body().ext().unknown_critical()),
@@ -325,7 +361,7 @@ impl Certificates {
                 return Err(CertRefusal::Unsupported(id));
             }
             let seen =
-                self.cache.peek(&certificate.id()).is_some_and(|known| known.bytes() == bytes.as_slice());
+                self.cache.peek(certificate.id()).is_some_and(|known| known.bytes() == bytes.as_slice());
             gathered.left.push((certificate, !seen));
         }
         Ok(gathered)
@@ -426,6 +462,9 @@ impl Certificates {
 
     /// Whether the credential behind a known certificate has been taken back.
     pub(crate) fn leads_to_revoked(&self, cert_id: Option<&StatementId>) -> bool {
+        if self.revocations.is_empty() {
+            return false;
+        }
         let credential = match cert_id.and_then(|id| self.cache.peek(id)) {
             Some(Certificate::Shift(cert)) => cert.body().cred_id.as_ref().and_then(|id| self.cache.peek(id)),
             known => known,
@@ -442,7 +481,8 @@ impl Certificates {
     /// certificates lead from the accused to a credential, whenever they were valid,
     /// since what is shown may be old. Signatures are still to be checked.
     pub(crate) fn stand_behind(&self, accused: &PublicKey, certs: &[Vec<u8>]) -> Result<Chain, CertRefusal> {
-        let gathered = self.gather(certs, None)?;
+        let read = |index: usize| AnyStatement::decode(certs[index].as_slice());
+        let gathered = self.gather(&Inline { bytes: certs, read: &read }, None)?;
         let mut chain = Chain::default();
         let mut subject = *accused;
         for (certificate, _) in &gathered.left {
@@ -501,24 +541,43 @@ struct Gathered {
     /// Inline and not placed yet, each with whether it must be verified.
     left: Vec<(Certificate, bool)>,
     fresh: Vec<Certificate>,
-    known: Vec<StatementId>,
+    known: Known,
 }
 
 impl Gathered {
     /// The certificate with this id: inline, else from the cache.
     fn take(&mut self, certificates: &Certificates, id: StatementId) -> Option<Certificate> {
-        if let Some(position) = self.left.iter().position(|(certificate, _)| certificate.id() == id) {
+        if let Some(position) = self.left.iter().position(|(certificate, _)| *certificate.id() == id) {
             let (certificate, is_fresh) = self.left.swap_remove(position);
             if is_fresh {
                 self.fresh.push(certificate.clone());
             } else {
-                self.known.push(id);
+                self.note(id);
             }
             return Some(certificate);
         }
         let certificate = certificates.cache.peek(&id)?.clone();
-        self.known.push(id);
+        self.note(id);
         Some(certificate)
+    }
+
+    fn note(&mut self, id: StatementId) {
+        if let Some(place) = self.known.iter_mut().find(|place| place.is_none()) {
+            *place = Some(id);
+        }
+    }
+}
+
+/// A certificate and when it was last used, as a count.
+#[derive(Debug, Clone)]
+struct Kept {
+    certificate: Certificate,
+    used: u64,
+}
+
+impl Keyed for Kept {
+    fn key(&self) -> &[u8; 32] {
+        self.certificate.id().as_bytes()
     }
 }
 
@@ -527,39 +586,40 @@ impl Gathered {
 struct Cache {
     limit: usize,
     uses: u64,
-    by_id: BTreeMap<StatementId, (Certificate, u64)>,
-    by_use: BTreeMap<u64, StatementId>,
+    by_id: Register<Kept>,
 }
 
 impl Cache {
-    const fn new(limit: usize) -> Self {
-        Self { limit, uses: 0, by_id: BTreeMap::new(), by_use: BTreeMap::new() }
+    const fn new(limit: usize, hash_key: HashKey) -> Self {
+        Self { limit, uses: 0, by_id: Register::new(hash_key) }
+    }
+
+    fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
     }
 
     /// Looks without counting it as a use.
     fn peek(&self, id: &StatementId) -> Option<&Certificate> {
-        self.by_id.get(id).map(|(certificate, _)| certificate)
+        self.by_id.get(id.as_bytes()).map(|kept| &kept.certificate)
     }
 
     fn touch(&mut self, id: &StatementId) {
-        if let Some((_, used)) = self.by_id.get_mut(id) {
-            self.by_use.remove(used);
+        if let Some(kept) = self.by_id.get_mut(id.as_bytes()) {
             self.uses += 1;
-            *used = self.uses;
-            self.by_use.insert(self.uses, *id);
+            kept.used = self.uses;
         }
     }
 
     fn insert(&mut self, certificate: Certificate) {
-        let id = certificate.id();
+        if self.by_id.len() >= self.limit && self.peek(certificate.id()).is_none() {
+            // An eighth, so that a full cache is not looked through for every newcomer.
+            self.by_id.drop_first((self.limit / 8).max(1), |kept| kept.used);
+        }
         self.uses += 1;
-        if let Some((_, used)) = self.by_id.insert(id, (certificate, self.uses)) {
-            self.by_use.remove(&used);
-        }
-        self.by_use.insert(self.uses, id);
-        while self.by_id.len() > self.limit {
-            let Some((_, oldest)) = self.by_use.pop_first() else { return };
-            self.by_id.remove(&oldest);
-        }
+        self.by_id.put(Kept { certificate, used: self.uses });
     }
 }

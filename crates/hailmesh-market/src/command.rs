@@ -49,6 +49,9 @@ pub struct Wish {
     pub features: Features,
     /// How long to search at most.
     pub patience: Duration,
+    /// The latest pickup that is of use, from the request on: drivers who cannot be there
+    /// are not asked, and not chosen when they say so. None: any.
+    pub pickup_within: Option<Duration>,
     /// Whether to gossip a rider offer when nobody agrees at first (P5.13).
     pub open: bool,
     /// Shown to the chosen driver only.

@@ -4,6 +4,7 @@ use hailmesh_types::{Duration, NetworkName, PublicKey, Text};
 
 use crate::certificates::Level;
 use crate::limits::Limits;
+use crate::matching::{Policy, Reach};
 
 /// Network parameters, policy and timers of one marketplace. Timers are those of P12.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +32,14 @@ pub struct Config {
     /// Assumed speed of cars for estimated times, km/h, 1 to 200. Default 20, the mean of
     /// a big city at rush hour.
     pub speed_kmh: u16,
+    /// With whom a node deals, of those that it knows.
+    pub policy: Policy,
+    /// How much farther a rider may go for a ride for every second that it has waited,
+    /// thousandths of a second, 0 to 10,000 ([`Reach`]).
+    pub seniority: u16,
+    /// Live offers in the book from which on a busy driver stops listening; where fewer
+    /// are known everybody who passes gossip on is needed.
+    pub listen_crowd: usize,
 }
 
 /// Time constants of P12; the default is the protocol's, bounds as there.
@@ -82,8 +91,22 @@ pub struct Timers {
     pub collect: Duration,
     /// How long a rider compares ACCEPTs before it takes one, 0–300 ms (P7.23).
     pub compare: Duration,
-    /// How often a side looks again for a better partner.
+    /// A side looks at its view again at most this often, 50 ms to 60 s.
     pub decision_period: Duration,
+    /// How long an offer is taken to stay at the least, 0 to 600 s ([`Reach`]); zero:
+    /// everybody takes whoever is there at once.
+    pub turnover: Duration,
+    /// The time after which a pair reaches twice as far, 0.1 to 600 s ([`Reach`]).
+    pub stretch: Duration,
+    /// How long a pair leaves each other to those that the policy gives them to before
+    /// it deals all the same, 0 to 600 s; without meaning for the policy `nearest`.
+    pub yield_span: Duration,
+    /// Greatest random delay before a driver that a ride has left free says so, at most
+    /// 3 s (P13.9). Shorter than for other changes: a rider waits.
+    pub offer_freed: Duration,
+    /// How long before the expected end of its ride a busy driver listens to offers
+    /// again, 0 to 3,600 s; zero: it never stops.
+    pub listen_ahead: Duration,
     /// Greatest random delay before evidence is gossiped (P18.3).
     pub evidence: Duration,
     /// Waiting after ARRIVED before a driver may claim a no-show, at least 180 s (P9.6).
@@ -119,7 +142,12 @@ impl Default for Timers {
             withdraw: secs(5),
             collect: ms(150),
             compare: ms(0),
-            decision_period: secs(2),
+            decision_period: ms(100),
+            turnover: secs(5),
+            stretch: secs(6),
+            yield_span: secs(20),
+            offer_freed: ms(200),
+            listen_ahead: secs(90),
             evidence: secs(20),
             no_show_wait: secs(180),
             no_show_late: secs(300),
@@ -140,6 +168,9 @@ impl Default for Config {
             share_position: false,
             timers: Timers::default(),
             speed_kmh: 20,
+            policy: Policy::default(),
+            seniority: Reach::default().seniority,
+            listen_crowd: 64,
         }
     }
 }
@@ -159,6 +190,12 @@ pub struct ConfigError {
 }
 
 impl Config {
+    /// How far apart a pair may be.
+    #[must_use]
+    pub const fn reach(&self) -> Reach {
+        Reach { turnover: self.timers.turnover, stretch: self.timers.stretch, seniority: self.seniority }
+    }
+
     /// Checks every value against the bounds of P12 and P16.6.
     ///
     /// # Errors
@@ -195,7 +232,13 @@ impl Config {
         span("withdraw_ms", timers.withdraw, 0, 5_000)?;
         span("collect_ms", timers.collect, 0, 300)?;
         span("compare_ms", timers.compare, 0, 300)?;
-        span("decision_period_ms", timers.decision_period, 100, 60_000)?;
+        span("decision_period_ms", timers.decision_period, 50, 60_000)?;
+        span("turnover_ms", timers.turnover, 0, 600_000)?;
+        span("stretch_ms", timers.stretch, 100, 600_000)?;
+        span("yield_span_ms", timers.yield_span, 0, 600_000)?;
+        span("offer_freed_ms", timers.offer_freed, 0, 3_000)?;
+        span("listen_ahead_ms", timers.listen_ahead, 0, 3_600_000)?;
+        within("seniority", self.seniority.into(), 0, 10_000)?;
         span("evidence_ms", timers.evidence, 0, 60_000)?;
         span("no_show_wait_ms", timers.no_show_wait, 180_000, 3_600_000)?;
         span("no_show_late_ms", timers.no_show_late, 0, 3_600_000)

@@ -15,14 +15,17 @@
 //! between. f32 is good for half a metre here; the great circle is computed in f64 for
 //! the shortlist only.
 
+use std::cell::RefCell;
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BinaryHeap};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use hailmesh_types::{Bounds, Cell, CellRect, GeoPoint};
 use rstar::iterators::NearestNeighborDistance2Iterator;
 use rstar::{AABB, PointDistance, RTree, RTreeObject};
+
+use crate::book::EntryId;
 
 /// Mean radius of the Earth, metres, as in `hailmesh-types`.
 const EARTH_RADIUS_M: f64 = 6_371_008.8;
@@ -34,10 +37,31 @@ const VACANT_MAX: usize = 256;
 /// The 32 bytes of an author's key: what tables are ordered by.
 pub type Author = [u8; 32];
 
-/// Something with an author, of which an index holds one per author and cell.
-pub trait Authored {
-    /// The bytes of the author's key.
-    fn author(&self) -> &Author;
+/// Somebody in a cell: the beginning of its key, which orders tenants, and its row in
+/// the book.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tenant {
+    order: u64,
+    entry: EntryId,
+}
+
+impl Tenant {
+    /// The author of this row.
+    #[must_use]
+    pub const fn new(author: &Author, entry: EntryId) -> Self {
+        let (first, _) = author.split_at(8);
+        let order = match first.first_chunk() {
+            Some(first) => u64::from_be_bytes(*first),
+            None => 0,
+        };
+        Self { order, entry }
+    }
+
+    /// Its row.
+    #[must_use]
+    pub const fn entry(self) -> EntryId {
+        self.entry
+    }
 }
 
 /// Where somebody who shows a certain cell can be.
@@ -51,7 +75,37 @@ struct Place {
     leaf: Leaf,
 }
 
+thread_local! {
+    /// The geometry of cells that somebody still uses. It is a function of the cell, costs
+    /// microseconds and takes more room than an offer, and every node of a simulation
+    /// knows the same cells.
+    static PLACES: RefCell<Places> = const { RefCell::new(Places { known: BTreeMap::new(), prune_at: 0 }) };
+}
+
+/// See [`PLACES`].
+struct Places {
+    known: BTreeMap<Cell, Weak<Place>>,
+    /// When so many are known those that nobody uses any more are dropped.
+    prune_at: usize,
+}
+
 impl Place {
+    /// The geometry of a cell, which others may have computed already.
+    fn shared(cell: Cell) -> Arc<Self> {
+        PLACES.with_borrow_mut(|places| {
+            if let Some(place) = places.known.get(&cell).and_then(Weak::upgrade) {
+                return place;
+            }
+            if places.known.len() >= places.prune_at {
+                places.known.retain(|_, place| place.strong_count() > 0);
+                places.prune_at = (2 * places.known.len()).max(VACANT_MAX);
+            }
+            let place = Arc::new(Self::of(cell));
+            places.known.insert(cell, Arc::downgrade(&place));
+            place
+        })
+    }
+
     fn of(cell: Cell) -> Self {
         let centre = cell.centre();
         let reach_m = cell.radius_m() + cell.resolution().margin_m();
@@ -110,43 +164,31 @@ fn cube(centre: GeoPoint, half_m: f64) -> ([f32; 3], [f32; 3]) {
     (rounded(at.map(|axis| axis - half_m)), rounded(at.map(|axis| axis + half_m)))
 }
 
-/// An offer and, beside it, its author: looking for one must not touch the others.
-struct Tenant<T> {
-    author: Author,
-    offer: Arc<T>,
-}
-
-impl<T> Clone for Tenant<T> {
-    fn clone(&self) -> Self {
-        Self { author: self.author, offer: Arc::clone(&self.offer) }
-    }
-}
-
 /// One cell and who is in it.
 #[derive(Clone)]
-struct Tenancy<T> {
-    place: Box<Place>,
+struct Tenancy {
+    place: Arc<Place>,
     /// In the order of their authors.
-    tenants: Vec<Tenant<T>>,
+    tenants: Vec<Tenant>,
 }
 
 /// Offers by where they are. Nothing is allocated until the first one.
 #[derive(Clone)]
-pub struct SpatialIndex<T> {
-    cells: BTreeMap<Cell, Tenancy<T>>,
+pub struct SpatialIndex {
+    cells: BTreeMap<Cell, Tenancy>,
     /// One leaf per occupied cell.
     tree: Option<RTree<Leaf>>,
     occupied: usize,
     len: usize,
 }
 
-impl<T: Authored> Default for SpatialIndex<T> {
+impl Default for SpatialIndex {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<T: Authored> SpatialIndex<T> {
+impl SpatialIndex {
     /// An empty index.
     #[must_use]
     pub const fn new() -> Self {
@@ -171,32 +213,29 @@ impl<T: Authored> SpatialIndex<T> {
         self.occupied
     }
 
-    /// Puts an offer into `cell`; returns the one of the same author that was there.
-    pub fn insert(&mut self, cell: Cell, offer: Arc<T>) -> Option<Arc<T>> {
+    /// Puts somebody into `cell`. False when it was there.
+    pub fn insert(&mut self, cell: Cell, tenant: Tenant) -> bool {
         let tenancy = self
             .cells
             .entry(cell)
-            .or_insert_with(|| Tenancy { place: Box::new(Place::of(cell)), tenants: Vec::new() });
-        let author = *offer.author();
-        match tenancy.tenants.binary_search_by(|tenant| tenant.author.cmp(&author)) {
-            Ok(position) => Some(std::mem::replace(&mut tenancy.tenants[position].offer, offer)),
-            Err(position) => {
-                if tenancy.tenants.is_empty() {
-                    self.occupied += 1;
-                    self.tree.get_or_insert_with(RTree::new).insert(tenancy.place.leaf);
-                }
-                tenancy.tenants.insert(position, Tenant { author, offer });
-                self.len += 1;
-                None
-            }
+            .or_insert_with(|| Tenancy { place: Place::shared(cell), tenants: Vec::new() });
+        let Err(position) = tenancy.tenants.binary_search(&tenant) else { return false };
+        if tenancy.tenants.is_empty() {
+            // Most cells have one or two.
+            tenancy.tenants.reserve_exact(1);
+            self.occupied += 1;
+            self.tree.get_or_insert_with(RTree::new).insert(tenancy.place.leaf);
         }
+        tenancy.tenants.insert(position, tenant);
+        self.len += 1;
+        true
     }
 
-    /// Takes the offer of `author` out of `cell`.
-    pub fn remove(&mut self, cell: Cell, author: &Author) -> Option<Arc<T>> {
-        let tenancy = self.cells.get_mut(&cell)?;
-        let position = tenancy.tenants.binary_search_by(|tenant| tenant.author.cmp(author)).ok()?;
-        let offer = tenancy.tenants.remove(position).offer;
+    /// Takes somebody out of `cell`. False when it was not there.
+    pub fn remove(&mut self, cell: Cell, tenant: Tenant) -> bool {
+        let Some(tenancy) = self.cells.get_mut(&cell) else { return false };
+        let Ok(position) = tenancy.tenants.binary_search(&tenant) else { return false };
+        tenancy.tenants.remove(position);
         self.len -= 1;
         if tenancy.tenants.is_empty() {
             tenancy.tenants = Vec::new();
@@ -206,13 +245,13 @@ impl<T: Authored> SpatialIndex<T> {
             }
             self.forget_vacant_cells();
         }
-        Some(offer)
+        true
     }
 
     /// Every offer with the bounds of its distance from `point`, nearest centre first,
     /// then in the order of authors. Lazy: what is not asked for is not computed.
     #[must_use]
-    pub fn nearest(&self, point: GeoPoint) -> Nearest<'_, T> {
+    pub fn nearest(&self, point: GeoPoint) -> Nearest<'_> {
         let at = rounded(in_space(point));
         let mut leaves = self.tree.as_ref().map(|tree| tree.nearest_neighbor_iter_with_distance_2(at));
         let next_leaf =
@@ -222,7 +261,7 @@ impl<T: Authored> SpatialIndex<T> {
 
     /// Every offer whose author can be within `radius_m` of `point` (lower bound at most
     /// the radius), in the order of cells and authors.
-    pub fn within(&self, point: GeoPoint, radius_m: f64) -> impl Iterator<Item = (&Arc<T>, Bounds)> {
+    pub fn within(&self, point: GeoPoint, radius_m: f64) -> impl Iterator<Item = (EntryId, Bounds)> {
         let (low, high) = cube(point, radius_m.min(2.0 * EARTH_RADIUS_M) + ROUNDING_M);
         let mut cells: Vec<(Cell, Bounds)> = Vec::new();
         if let Some(tree) = &self.tree {
@@ -238,7 +277,7 @@ impl<T: Authored> SpatialIndex<T> {
         cells.sort_unstable_by_key(|(cell, _)| *cell);
         cells.into_iter().flat_map(|(cell, bounds)| {
             let tenants = self.cells.get(&cell).map_or(&[][..], |tenancy| &tenancy.tenants);
-            tenants.iter().map(move |tenant| (&tenant.offer, bounds))
+            tenants.iter().map(move |tenant| (tenant.entry, bounds))
         })
     }
 
@@ -251,7 +290,7 @@ impl<T: Authored> SpatialIndex<T> {
         let (low, high) = cube(point, radius_m.min(2.0 * EARTH_RADIUS_M) + ROUNDING_M);
         let leaves = tree.locate_in_envelope_intersecting(AABB::from_corners(low, high));
         let tenancies = leaves.filter_map(|leaf| self.cells.get(&leaf.cell));
-        let is_within = |tenancy: &&Tenancy<T>| {
+        let is_within = |tenancy: &&Tenancy| {
             let place = &tenancy.place;
             let centre_m = place.centre.distance_m(point);
             let is_clear = centre_m <= radius_m || centre_m - place.reach_m > radius_m;
@@ -269,7 +308,7 @@ impl<T: Authored> SpatialIndex<T> {
     }
 }
 
-impl<T> fmt::Debug for SpatialIndex<T> {
+impl fmt::Debug for SpatialIndex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SpatialIndex").field("offers", &self.len).field("cells", &self.occupied).finish()
     }
@@ -308,8 +347,8 @@ impl PartialEq for Pending {
 impl Eq for Pending {}
 
 /// Offers by the distance of their cell's centre; see [`SpatialIndex::nearest`].
-pub struct Nearest<'a, T> {
-    index: &'a SpatialIndex<T>,
+pub struct Nearest<'a> {
+    index: &'a SpatialIndex,
     point: GeoPoint,
     leaves: Option<NearestNeighborDistance2Iterator<'a, Leaf>>,
     /// The next leaf of the tree with a lower bound of its distance, metres.
@@ -317,10 +356,10 @@ pub struct Nearest<'a, T> {
     /// Cells that the tree has yielded but that may not be the nearest.
     pending: BinaryHeap<Reverse<Pending>>,
     /// The cells at the present distance: nearly always one.
-    current: Vec<(Bounds, &'a [Tenant<T>])>,
+    current: Vec<(Bounds, &'a [Tenant])>,
 }
 
-impl<T: Authored> Nearest<'_, T> {
+impl Nearest<'_> {
     /// Fills `current` with every cell at the next distance. False at the end.
     fn advance(&mut self) -> bool {
         loop {
@@ -360,17 +399,17 @@ impl<T: Authored> Nearest<'_, T> {
     }
 }
 
-impl<'a, T: Authored> Iterator for Nearest<'a, T> {
-    type Item = (&'a Arc<T>, Bounds);
+impl Iterator for Nearest<'_> {
+    type Item = (EntryId, Bounds);
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             self.current.retain(|(_, tenants)| !tenants.is_empty());
-            let first = self.current.iter_mut().min_by_key(|(_, tenants)| tenants[0].author);
+            let first = self.current.iter_mut().min_by_key(|(_, tenants)| tenants[0]);
             if let Some((bounds, tenants)) = first {
                 let (tenant, rest) = tenants.split_first()?;
                 *tenants = rest;
-                return Some((&tenant.offer, *bounds));
+                return Some((tenant.entry, *bounds));
             }
             if !self.advance() {
                 return None;
@@ -386,17 +425,12 @@ mod tests {
 
     use super::*;
 
-    #[derive(Debug, PartialEq)]
-    struct Car(Author);
-
-    impl Authored for Car {
-        fn author(&self) -> &Author {
-            &self.0
-        }
+    fn car(number: u8) -> Tenant {
+        Tenant::new(&[number; 32], EntryId::of(number.into()))
     }
 
-    fn car(number: u8) -> Arc<Car> {
-        Arc::new(Car([number; 32]))
+    fn number(entry: EntryId) -> u8 {
+        (0..=u8::MAX).find(|number| EntryId::of((*number).into()) == entry).unwrap()
     }
 
     /// Mostly one city, sometimes the seam, the poles, or anywhere.
@@ -440,24 +474,23 @@ mod tests {
                     Step::Put(number, cell) => {
                         let before = list.insert(number, cell);
                         if let Some(old) = before.filter(|old| *old != cell) {
-                            prop_assert!(index.remove(old, &[number; 32]).is_some());
+                            prop_assert!(index.remove(old, car(number)));
                         }
-                        let replaced = index.insert(cell, car(number));
-                        prop_assert_eq!(replaced.is_some(), before == Some(cell));
+                        prop_assert_eq!(index.insert(cell, car(number)), before != Some(cell));
                     }
                     Step::Take(number) => {
-                        let taken = list.remove(&number).map(|cell| index.remove(cell, &[number; 32]));
-                        prop_assert!(taken.is_none_or(|offer| offer.is_some()));
-                        prop_assert!(index.remove(Cell::at("0,0".parse().unwrap(), Resolution::DRIVER), &[number; 32]).is_none());
+                        let taken = list.remove(&number).map(|cell| index.remove(cell, car(number)));
+                        prop_assert!(taken != Some(false));
+                        prop_assert!(!index.remove(Cell::at("0,0".parse().unwrap(), Resolution::DRIVER), car(number)));
                     }
                     Step::Ask(point, radius_m) => {
                         let mut expected: Vec<(Bounds, u8)> =
                             list.iter().map(|(number, cell)| (cell.bounds(point), *number)).collect();
                         expected.sort_by(|a, b| a.0.centre_m.total_cmp(&b.0.centre_m).then(a.1.cmp(&b.1)));
                         let found: Vec<(Bounds, u8)> =
-                            index.nearest(point).map(|(car, bounds)| (bounds, car.0[0])).collect();
+                            index.nearest(point).map(|(car, bounds)| (bounds, number(car))).collect();
                         prop_assert_eq!(&found, &expected);
-                        let mut near: Vec<u8> = index.within(point, radius_m).map(|(car, _)| car.0[0]).collect();
+                        let mut near: Vec<u8> = index.within(point, radius_m).map(|(car, _)| number(car)).collect();
                         near.sort_unstable();
                         prop_assert_eq!(index.count_within(point, radius_m), near.len());
                         let mut expected: Vec<u8> = expected.iter()
@@ -481,7 +514,7 @@ mod tests {
             let point = GeoPoint::from_degrees(40.0 + f64::from(step) * 0.002, 10.0).unwrap();
             let cell = Cell::at(point, Resolution::DRIVER);
             if let Some(old) = before.replace(cell) {
-                index.remove(old, &[1; 32]);
+                index.remove(old, car(1));
             }
             index.insert(cell, car(1));
             assert!(index.cells.len() <= VACANT_MAX + 3, "{}", index.cells.len());

@@ -1,7 +1,7 @@
 //! What a marketplace is told.
 
 use hailmesh_types::PeerKey;
-use hailmesh_wire::{Address, Topic};
+use hailmesh_wire::{Address, Heard, Topic};
 
 use crate::output::WorkOrder;
 
@@ -42,8 +42,8 @@ pub enum Input {
         message: MessageRef,
         /// Where it was published.
         topic: Topic,
-        /// The bytes.
-        bytes: Vec<u8>,
+        /// What was heard.
+        heard: Heard,
     },
     /// A peer asks (P5).
     Request {

@@ -18,7 +18,7 @@
 //!
 //! * [`book`], [`index`], [`admission`], [`certificates`], [`budget`], [`position`]:
 //!   what is heard. Admission lets an offer into the book in the order of P13.7.
-//! * [`matching`]: whom to ask, and why the others were passed over.
+//! * [`matching`]: whom to ask and when, and why the others were passed over.
 //! * [`handshake`]: the transition tables of P6 and P7, with no time, keys or
 //!   randomness in them. They are what a model checker explores and what runs.
 //! * [`marketplace`]: owns all of it; opens verified statements on the way in, signs on
@@ -43,6 +43,7 @@ pub mod marketplace;
 pub mod matching;
 pub mod output;
 pub mod position;
+pub mod table;
 pub mod view;
 pub mod witness;
 
@@ -52,4 +53,4 @@ pub use input::{AskId, ExchangeId, Input, MessageRef, Origin};
 pub use journal::{Record, RideId, Role, SlotRef};
 pub use marketplace::{Keys, Marketplace, RecoverError, StoredRide, Timer};
 pub use output::{Event, Output, Verdict, WorkOrder};
-pub use view::{NoMatch, RideView, Snapshot, Step};
+pub use view::{Choice, NoMatch, RideView, Snapshot, Step};

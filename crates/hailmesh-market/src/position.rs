@@ -209,6 +209,12 @@ impl TopicRing {
         change
     }
 
+    /// Leaves every topic at once, for a node that does not need to hear anything for a
+    /// while; [`TopicRing::follow`] joins again.
+    pub fn leave_all(&mut self) -> RingChange {
+        RingChange { join: Vec::new(), leave: std::mem::take(&mut self.joined).into_keys().collect() }
+    }
+
     /// When [`TopicRing::follow`] has a topic to leave.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {

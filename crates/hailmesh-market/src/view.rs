@@ -8,7 +8,7 @@ use hailmesh_types::{
 use hailmesh_wire::{RideState, VehicleCard};
 
 use crate::journal::{RideId, Role};
-use crate::matching::Explain;
+use crate::matching::{Explain, Policy};
 
 /// A moment in the life of a ride.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +70,8 @@ pub struct RideView {
     pub cancel_fee: Option<Amount>,
     /// Why nobody was found, when nobody was.
     pub no_match: Option<NoMatch>,
+    /// Why the driver that was asked last was asked (riders).
+    pub choice: Option<Choice>,
 }
 
 /// Why a search found nobody.
@@ -83,6 +85,25 @@ pub struct NoMatch {
     pub answers: BTreeMap<String, u32>,
     /// Peers connected at the end.
     pub peers: u32,
+}
+
+/// Why a driver was asked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Choice {
+    /// Who.
+    pub driver: PublicKey,
+    /// By which policy.
+    pub policy: Policy,
+    /// The expected drive to the pickup: its score.
+    pub drive: Duration,
+    /// The longest drive that would have done at that moment; none: any ([`Reach`]).
+    ///
+    /// [`Reach`]: crate::matching::Reach
+    pub limit: Option<Duration>,
+    /// How many candidates there were to choose from.
+    pub candidates: usize,
+    /// What the book held and why the others were passed over.
+    pub explain: Explain,
 }
 
 /// A marketplace at a glance.

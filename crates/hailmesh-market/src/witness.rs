@@ -6,13 +6,16 @@
 //! statement with what it holds of the same key. What contradicts itself is returned as a
 //! body of EVIDENCE, ready to be signed with a throw-away key (P18.3).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
+use std::sync::Arc;
 
 use hailmesh_types::{Duration, PublicKey, Timestamp};
 use hailmesh_wire::{
-    Accept, Ack, AnyVerified, Confirm, Cosign, Counter, DriverOffer, Evidence, EvidenceKind, Release,
-    Request, RiderOffer, ShiftCert, Verified, Void, evidence,
+    Accept, Ack, AnyVerified, Confirm, Cosign, Counter, DriverOffer, Ed25519, Evidence, EvidenceKind,
+    Release, Request, RiderOffer, ShiftCert, Signatures, Verified, Void, evidence,
 };
+
+use crate::table::{HashKey, Keyed, Register};
 
 /// ACCEPTs kept, and statements of each other sort (P20).
 const KEPT: usize = 64;
@@ -25,6 +28,7 @@ const HEADS: usize = 4_096;
 /// verified, so that nobody can be framed with it.
 #[derive(Debug, Clone)]
 pub struct Witness {
+    signatures: Arc<dyn Signatures>,
     kept: usize,
     span: Duration,
     accepts: Shelf,
@@ -33,7 +37,7 @@ pub struct Witness {
     /// VOID, RELEASE and COSIGN.
     ends: Shelf,
     certs: Shelf,
-    heads: BTreeMap<PublicKey, (Timestamp, Verified<DriverOffer>)>,
+    heads: Register<Head>,
 }
 
 impl Default for Witness {
@@ -49,6 +53,7 @@ impl Witness {
     #[must_use]
     pub fn new(kept: usize, span: Duration) -> Self {
         Self {
+            signatures: Arc::new(Ed25519),
             kept,
             span,
             accepts: Shelf::default(),
@@ -56,8 +61,19 @@ impl Witness {
             acks: Shelf::default(),
             ends: Shelf::default(),
             certs: Shelf::default(),
-            heads: BTreeMap::new(),
+            heads: Register::new(HashKey::default()),
         }
+    }
+
+    /// The same with other signatures.
+    #[must_use]
+    pub fn with_signatures(self, signatures: Arc<dyn Signatures>) -> Self {
+        Self { signatures, ..self }
+    }
+
+    /// The same with a table that strangers cannot aim at.
+    pub(crate) fn with_hash_key(self, hash_key: HashKey) -> Self {
+        Self { heads: Register::new(hash_key), ..self }
     }
 
     /// How many statements are kept, last offers included.
@@ -85,7 +101,7 @@ impl Witness {
     ) -> Vec<Evidence> {
         self.expire(now);
         let new = AnyVerified::from(accept.clone());
-        let mut found = Findings::of(*accept.signer());
+        let mut found = self.findings(*accept.signer());
         found.try_kind(EvidenceKind::E4d, &[&new]);
         let offer = offer.map(|offer| AnyVerified::from(offer.clone()));
         if let Some(offer) = &offer {
@@ -110,8 +126,8 @@ impl Witness {
         for end in self.ends.of(accept.signer()) {
             found.try_kind(EvidenceKind::E8, &[end, &new]);
         }
-        if let Some((_, last)) = self.heads.get(accept.signer()) {
-            found.try_kind(EvidenceKind::E9, &[&AnyVerified::from(last.clone()), &new]);
+        if let Some(last) = self.heads.get(accept.signer().as_bytes()) {
+            found.try_kind(EvidenceKind::E9, &[&AnyVerified::from(last.offer.clone()), &new]);
         }
         self.accepts.put(now, new, self.kept);
         found.evidence
@@ -121,7 +137,7 @@ impl Witness {
     pub fn observe_confirm(&mut self, now: Timestamp, confirm: &Verified<Confirm>) -> Vec<Evidence> {
         self.expire(now);
         let new = AnyVerified::from(confirm.clone());
-        let mut found = Findings::of(*confirm.signer());
+        let mut found = self.findings(*confirm.signer());
         found.try_kind(EvidenceKind::E4d, &[&new]);
         for other in self.confirms.of(confirm.signer()) {
             for kind in [EvidenceKind::E2, EvidenceKind::E4a, EvidenceKind::E8] {
@@ -139,7 +155,7 @@ impl Witness {
     pub fn observe_ack(&mut self, now: Timestamp, ack: &Verified<Ack>) -> Vec<Evidence> {
         self.expire(now);
         let new = AnyVerified::from(ack.clone());
-        let mut found = Findings::of(*ack.signer());
+        let mut found = self.findings(*ack.signer());
         for void in self.ends.of(ack.signer()) {
             found.try_kind(EvidenceKind::E3, &[&new, void]);
         }
@@ -169,12 +185,28 @@ impl Witness {
     /// A driver's offer: E9 against the ACCEPTs and the offer kept of its key, and E6.
     pub fn observe_offer(&mut self, now: Timestamp, offer: &Verified<DriverOffer>) -> Vec<Evidence> {
         self.expire(now);
+        let head = self.heads.get_mut(offer.signer().as_bytes());
+        // Nearly always there is nothing to compare, and this is asked a lot.
+        if self.accepts.of(offer.signer()).next().is_none() {
+            match head {
+                None => {
+                    self.keep_head(now, offer);
+                    return Vec::new();
+                }
+                Some(head) if !head.may_contradict(offer) => {
+                    *head = Head { at: now, offer: offer.clone() };
+                    return Vec::new();
+                }
+                Some(_) => {}
+            }
+        }
+        let last = self.heads.get(offer.signer().as_bytes()).map(|head| &head.offer);
         let new = AnyVerified::from(offer.clone());
-        let mut found = Findings::of(*offer.signer());
+        let mut found = self.findings(*offer.signer());
         for accept in self.accepts.of(offer.signer()) {
             found.try_kind(EvidenceKind::E9, &[&new, accept]);
         }
-        if let Some((_, last)) = self.heads.get(offer.signer()) {
+        if let Some(last) = last {
             let last = AnyVerified::from(last.clone());
             found.try_kind(EvidenceKind::E9, &[&last, &new]);
             found.try_kind(EvidenceKind::E6, &[&last, &new]);
@@ -186,10 +218,11 @@ impl Witness {
     /// Two offers of one author and sequence number, as admission finds them: E6.
     #[must_use]
     pub fn observe_rider_offers(
+        &self,
         first: &Verified<RiderOffer>,
         second: &Verified<RiderOffer>,
     ) -> Vec<Evidence> {
-        let mut found = Findings::of(*first.signer());
+        let mut found = self.findings(*first.signer());
         let pair = [AnyVerified::from(first.clone()), AnyVerified::from(second.clone())];
         found.try_kind(EvidenceKind::E6, &[&pair[0], &pair[1]]);
         found.evidence
@@ -199,7 +232,7 @@ impl Witness {
     pub fn observe_cert(&mut self, now: Timestamp, cert: &Verified<ShiftCert>) -> Vec<Evidence> {
         self.expire(now);
         let new = AnyVerified::from(cert.clone());
-        let mut found = Findings::of(*cert.signer());
+        let mut found = self.findings(*cert.signer());
         for other in self.certs.of(cert.signer()) {
             found.try_kind(EvidenceKind::E7, &[other, &new]);
         }
@@ -209,7 +242,7 @@ impl Witness {
 
     fn observe_end(&mut self, now: Timestamp, new: AnyVerified) -> Vec<Evidence> {
         self.expire(now);
-        let mut found = Findings::of(*new.signer());
+        let mut found = self.findings(*new.signer());
         for other in self.ends.of(new.signer()) {
             found.try_kind(EvidenceKind::E8, &[other, &new]);
         }
@@ -232,16 +265,16 @@ impl Witness {
         }
     }
 
+    fn findings(&self, accused: PublicKey) -> Findings {
+        Findings { signatures: Arc::clone(&self.signatures), accused, evidence: Vec::new() }
+    }
+
     fn keep_head(&mut self, now: Timestamp, offer: &Verified<DriverOffer>) {
-        if self.heads.len() >= HEADS && !self.heads.contains_key(offer.signer()) {
-            let span = self.span;
-            self.heads.retain(|_, (at, _)| *at + span >= now);
-            if self.heads.len() >= HEADS {
-                let oldest = self.heads.iter().min_by_key(|(_, (at, _))| *at).map(|(key, _)| *key);
-                oldest.and_then(|oldest| self.heads.remove(&oldest));
-            }
+        if self.heads.len() >= HEADS && self.heads.get(offer.signer().as_bytes()).is_none() {
+            // An eighth, so that a full table is not looked through for every newcomer.
+            self.heads.drop_first(HEADS / 8, |head| (head.at, *head.key()));
         }
-        self.heads.insert(*offer.signer(), (now, offer.clone()));
+        self.heads.put(Head { at: now, offer: offer.clone() });
     }
 
     fn expire(&mut self, now: Timestamp) {
@@ -254,6 +287,27 @@ impl Witness {
                 shelf.0.pop_front();
             }
         }
+    }
+}
+
+/// The last offer of an author, and when it was seen.
+#[derive(Debug, Clone)]
+struct Head {
+    at: Timestamp,
+    offer: Verified<DriverOffer>,
+}
+
+impl Head {
+    /// Whether E6 or E9 could come of it.
+    fn may_contradict(&self, newer: &Verified<DriverOffer>) -> bool {
+        let (last, new) = (self.offer.body(), newer.body());
+        last.seq == new.seq || (last.slot == new.slot && last.head != new.head)
+    }
+}
+
+impl Keyed for Head {
+    fn key(&self) -> &[u8; 32] {
+        self.offer.signer().as_bytes()
     }
 }
 
@@ -279,27 +333,25 @@ impl Shelf {
 
 /// Evidence against one key, at most one piece of each kind.
 struct Findings {
+    signatures: Arc<dyn Signatures>,
     accused: PublicKey,
     evidence: Vec<Evidence>,
 }
 
 impl Findings {
-    const fn of(accused: PublicKey) -> Self {
-        Self { accused, evidence: Vec::new() }
-    }
-
     fn try_kind(&mut self, kind: EvidenceKind, statements: &[&AnyVerified]) {
         if self.evidence.iter().any(|known| known.kind == kind) {
             return;
         }
         let statements: Vec<AnyVerified> = statements.iter().map(|statement| (*statement).clone()).collect();
-        if !evidence::contradicts(kind, &self.accused, &statements) {
+        if !evidence::contradicts(kind, &self.accused, &statements, &*self.signatures) {
             return;
         }
         let network = statements[0].network();
         let envelopes = statements.iter().map(|statement| statement.bytes().to_vec()).collect();
         // Statements too long to fit into one EVIDENCE stay a private matter.
-        self.evidence.extend(evidence::build(kind, self.accused, envelopes, Vec::new(), network));
+        let built = evidence::build(kind, self.accused, envelopes, Vec::new(), network, &*self.signatures);
+        self.evidence.extend(built);
     }
 }
 
@@ -478,7 +530,7 @@ mod tests {
 
     fn kinds(found: &[Evidence]) -> Vec<EvidenceKind> {
         for one in found {
-            evidence::check(one, network()).expect("what a witness reports is evidence");
+            evidence::check(one, network(), &Ed25519).expect("what a witness reports is evidence");
         }
         found.iter().map(|one| one.kind).collect()
     }

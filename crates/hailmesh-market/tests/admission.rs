@@ -354,7 +354,7 @@ struct Knowledge {
 fn knowledge(node: &Node) -> Knowledge {
     let drivers = node.book.drivers();
     Knowledge {
-        authors: node.admission.authors(),
+        authors: node.book.authors(),
         bans: node.admission.bans(),
         certificates: node.admission.certificates().len(),
         booked: node.book.len(),
@@ -369,7 +369,7 @@ fn every_step_stops_what_it_is_for() {
         let Case { mut node, topic, source, bytes, check } = case;
         let before = knowledge(&node);
         let counted = node.admission.stats().count(stop);
-        let judgement = node.admission.judge(&mut node.book, node.now, source, &topic, &bytes, &check);
+        let judgement = node.admission.judge(&mut node.book, node.now, source, &topic, &bytes.into(), &check);
         assert_eq!(judgement.stop, stop, "case {number}");
         assert_eq!(judgement.verdict, stop.verdict(), "case {number}");
         assert_eq!(node.admission.stats().count(stop), counted + 1);
@@ -435,7 +435,7 @@ fn a_full_book_costs_rate_but_no_sequence_number() {
     assert_eq!(node.hear(&sign(&key(3), genuine())).stop, Stop::None);
     let bytes = sign(&key(1), genuine());
     assert_eq!(node.hear(&bytes).stop, Stop::Full);
-    assert_eq!(node.admission.authors(), 1);
+    assert_eq!(node.book.authors(), 1);
     node.now = start() + secs(119);
     let later = sign(&key(1), driver_offer(5, node.now, home()));
     assert_eq!(node.hear(&later).stop, Stop::None, "a longer life is worth more");
@@ -486,7 +486,7 @@ fn the_sequence_table_is_bounded_and_forgets_in_time() {
     for author in 0..200 {
         let stop = node.hear(&sign(&key(author), genuine())).stop;
         assert_eq!(stop == Stop::None, author < 50, "{author}: {stop:?}");
-        assert!(node.admission.authors() <= 50);
+        assert!(node.book.authors() <= 50);
     }
     // The known ones go on.
     assert_eq!(node.hear(&sign(&key(7), driver_offer(6, start(), home()))).stop, Stop::None);
@@ -496,7 +496,7 @@ fn the_sequence_table_is_bounded_and_forgets_in_time() {
     assert_eq!(node.hear(&sign(&key(300), driver_offer(1, at, home()))).stop, Stop::Full);
     node.now = start() + secs(180);
     assert_eq!(node.hear(&sign(&key(300), driver_offer(1, at, home()))).stop, Stop::None);
-    assert_eq!(node.admission.authors(), 1);
+    assert_eq!(node.book.authors(), 1);
 }
 
 #[test]
@@ -591,11 +591,17 @@ fn an_identity_nobody_vouches_for_shields_no_key() {
 fn an_offer_with_an_invite_needs_no_topic() {
     let mut node = plain();
     let bytes = sign(&key(1), genuine());
-    let judgement = node.admission.admit_direct(&mut node.book, start(), peer(1), &bytes);
+    let judgement = node.admission.admit_direct(&mut node.book, start(), peer(1), &bytes.clone().into());
     assert!(matches!(judgement.news[..], [News::Driver(_)]));
-    assert_eq!(node.book.driver(&public(&key(1))).unwrap().source, None);
-    assert_eq!(node.admission.admit_direct(&mut node.book, start(), peer(1), &bytes).stop, Stop::Duplicate);
-    assert_eq!(node.admission.admit_direct(&mut node.book, start(), peer(1), &[0; 2_000]).stop, Stop::Size);
+    assert!(node.book.driver(&public(&key(1))).is_some());
+    assert_eq!(
+        node.admission.admit_direct(&mut node.book, start(), peer(1), &bytes.clone().into()).stop,
+        Stop::Duplicate
+    );
+    assert_eq!(
+        node.admission.admit_direct(&mut node.book, start(), peer(1), &vec![0; 2_000].into()).stop,
+        Stop::Size
+    );
 }
 
 #[test]
@@ -606,7 +612,7 @@ fn an_offer_with_an_invite_comes_in_when_gossip_of_its_author_is_used_up() {
     }
     let fresh = sign(&key(1), driver_offer(4, start(), home()));
     assert_eq!(node.hear(&fresh).stop, Stop::AuthorRate);
-    let judgement = node.admission.admit_direct(&mut node.book, start(), peer(1), &fresh);
+    let judgement = node.admission.admit_direct(&mut node.book, start(), peer(1), &fresh.into());
     assert!(matches!(judgement.news[..], [News::Driver(_)]), "{judgement:?}");
     assert_eq!(node.book.driver(&public(&key(1))).unwrap().offer.body().seq, 4);
 }
@@ -620,7 +626,10 @@ fn offers_that_are_old_on_arrival_are_counted() {
     node.now = start() + secs(31);
     assert_eq!(node.hear(&sign(&key(2), driver_offer(1, start(), home()))).stop, Stop::None);
     let direct = sign(&key(3), driver_offer(1, start(), home()));
-    assert_eq!(node.admission.admit_direct(&mut node.book, node.now, peer(1), &direct).stop, Stop::None);
+    assert_eq!(
+        node.admission.admit_direct(&mut node.book, node.now, peer(1), &direct.into()).stop,
+        Stop::None
+    );
     let stats = node.admission.stats();
     assert_eq!((stats.late(), stats.accepted()), (1, 3));
 }
@@ -634,7 +643,7 @@ fn a_flood_of_throwaway_keys_is_bounded_and_leaves_room_for_the_credentialed() {
         node.now = start() + hailmesh_types::Duration::from_millis(number * 2);
         let bytes = sign(&key(number), driver_offer(1, node.now, home()));
         accepted += u32::from(node.hear_on(&offers(), peer((number % 20) as u8), &bytes).stop == Stop::None);
-        assert!(node.book.len() <= 100 && node.admission.authors() <= 300);
+        assert!(node.book.len() <= 100 && node.book.authors() <= 300);
     }
     // The pool gives 20 at once and 10 a second for 4 seconds; the share is 64 places.
     assert!((55..=64).contains(&accepted), "{accepted}");

@@ -9,12 +9,10 @@ use hailmesh_market::admission::{News, Stop};
 use hailmesh_market::book::Side;
 use hailmesh_market::certificates::Level;
 use hailmesh_market::limits::Limits;
-use hailmesh_market::matching::{
-    DriverWant, Exclusion, Query, RiderWant, search_drivers, search_riders, worth,
-};
+use hailmesh_market::matching::{DriverWant, Exclusion, Query, RiderWant, search_drivers, search_riders};
 use hailmesh_types::{
     Amount, Bounds, Cell, Class, Currency, Duration, Features, GeoPoint, PublicKey, Resolution, Seats,
-    Tariff, Timestamp,
+    StatementId, Tariff, Timestamp,
 };
 use proptest::prelude::*;
 
@@ -96,7 +94,7 @@ proptest! {
                             sign(&signer, offer)
                         }
                     };
-                    prop_assert_eq!(node.admission.admit_direct(&mut node.book, now, peer(1), &bytes).stop, Stop::None);
+                    prop_assert_eq!(node.admission.admit_direct(&mut node.book, now, peer(1), &bytes.into()).stop, Stop::None);
                     list.retain(|line| line.key != public(&signer));
                     list.push(Line { key: public(&signer), side, cell, expires: now + secs(ttl_s) });
                 }
@@ -115,7 +113,7 @@ proptest! {
                             sign(&signer, offer)
                         }
                     };
-                    let judgement = node.admission.admit_direct(&mut node.book, now, peer(1), &bytes);
+                    let judgement = node.admission.admit_direct(&mut node.book, now, peer(1), &bytes.into());
                     prop_assert_eq!(&judgement.news, &[News::Withdrawn(public(&signer), side)]);
                     list.retain(|line| line.key != public(&signer));
                 }
@@ -151,7 +149,10 @@ proptest! {
                 node.book.expire(now);
                 list.retain(|line| line.expires > now);
                 prop_assert_eq!(node.book.len(), list.len());
-                prop_assert_eq!(node.book.next_expiry(), list.iter().map(|line| line.expires).min());
+                // When the next one is looked at: after now, and no later than it ends.
+                let (next, ends) = (node.book.next_expiry(), list.iter().map(|line| line.expires).min());
+                prop_assert_eq!(next.is_some(), ends.is_some());
+                prop_assert!(next <= ends && next.is_none_or(|next| next > now), "{next:?} {ends:?}");
                 let mut keys: Vec<PublicKey> =
                     list.iter().filter(|line| line.side == Side::Drivers).map(|line| line.key).collect();
                 keys.sort_unstable();
@@ -165,9 +166,9 @@ fn anyone(near: GeoPoint) -> Query<'static, DriverWant> {
     Query { near, radius_m: None, limit: 10, want: DriverWant::default(), speed_kmh: 20, exclude: &|_| None }
 }
 
-fn admit(node: &mut Node, signer: u32, offer: hailmesh_wire::DriverOffer) -> Stop {
+fn admit<T: hailmesh_wire::Body>(node: &mut Node, signer: u32, offer: T) -> Stop {
     let bytes = sign(&key(signer), offer);
-    node.admission.admit_direct(&mut node.book, node.now, peer(1), &bytes).stop
+    node.admission.admit_direct(&mut node.book, node.now, peer(1), &bytes.into()).stop
 }
 
 #[test]
@@ -255,7 +256,10 @@ fn a_freed_driver_finds_the_riders_it_can_serve() {
         let mut offer = rider_offer(1, start(), cell_at(times_square(), 8));
         change(offer.live.as_mut().unwrap());
         let bytes = sign(&key(signer), offer);
-        assert_eq!(node.admission.admit_direct(&mut node.book, start(), peer(1), &bytes).stop, Stop::None);
+        assert_eq!(
+            node.admission.admit_direct(&mut node.book, start(), peer(1), &bytes.into()).stop,
+            Stop::None
+        );
     };
     hear(&mut node, 1, &|_| {});
     hear(&mut node, 2, &|terms| terms.seats = Seats::new(5).unwrap());
@@ -285,15 +289,31 @@ fn a_freed_driver_finds_the_riders_it_can_serve() {
 }
 
 #[test]
-fn a_request_is_worth_the_distance_of_the_next_best_car() {
+fn what_newly_appears_is_how_many_are_there_by_how_long_they_stay() {
     let mut node = Node::new(unhurried());
-    let (me, other) = (public(&key(1)), cell_at("40.77,-73.9855".parse().unwrap(), 9));
+    let least = Duration::from_secs(5);
+    let flow = |node: &Node, now, partner| node.book.flow_per_s(now, partner, least);
+    assert_eq!(flow(&node, start(), Side::Drivers), 0.0);
     assert_eq!(admit(&mut node, 1, driver_offer(1, start(), home())), Stop::None);
-    assert_eq!(worth(home(), &node.book, &me, start()), f64::INFINITY);
-    assert_eq!(admit(&mut node, 2, driver_offer(1, start(), other)), Stop::None);
-    let next = worth(home(), &node.book, &me, start());
-    assert!((next - home().centre().distance_m(other.centre())).abs() < 1e-6);
-    assert!(worth(other, &node.book, &me, start()) < 1.0);
+    assert_eq!(flow(&node, start(), Side::Drivers), 0.0, "a pair alone has no others");
+    assert_eq!(flow(&node, start(), Side::Riders), 0.2, "one that has just come");
+    for rider in 2..=5 {
+        assert_eq!(admit(&mut node, rider, rider_offer(1, start(), home())), Stop::None);
+    }
+    // After 40 s: four riders who wait, and one car that nobody takes.
+    let later = start() + Duration::from_secs(40);
+    assert_eq!(flow(&node, later, Side::Drivers), 4.0 / 40.0);
+    // A refresh is nothing new.
+    node.now = later;
+    assert_eq!(admit(&mut node, 1, driver_offer(2, later, home())), Stop::None);
+    assert_eq!(node.book.driver(&public(&key(1))).unwrap().since, start());
+    assert_eq!(flow(&node, later, Side::Drivers), 4.0 / 40.0);
+    // A car that is free for its next ride is.
+    let mut next = driver_offer(3, later, home());
+    (next.slot, next.head) = (1, Some(StatementId::from_bytes([7; 32])));
+    assert_eq!(admit(&mut node, 1, next), Stop::None);
+    assert_eq!(node.book.driver(&public(&key(1))).unwrap().since, later);
+    assert_eq!(flow(&node, later, Side::Riders), 1.0 / 5.0 + 3.0 / 40.0);
 }
 
 fn tight() -> Limits {

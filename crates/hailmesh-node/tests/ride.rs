@@ -71,6 +71,7 @@ fn wish() -> Box<Wish> {
         party: Seats::ONE,
         features: Features::NONE,
         patience: hailmesh_types::Duration::from_secs(25),
+        pickup_within: None,
         open: true,
         name: Text::new("Ada").unwrap(),
         phone: Text::new("555").unwrap(),

@@ -106,10 +106,10 @@ pub enum KeyError {
 /// The Ed25519 key that signs statements, checked as P2.8 asks: it decompresses, is
 /// not of small order, and these bytes are its only encoding.
 ///
-/// Equality, order and hash are those of the 32 bytes. The decompressed point is
-/// kept, since every key that is read is about to verify something.
-#[derive(Clone, Copy)]
-pub struct PublicKey(VerifyingKey);
+/// It is the 32 bytes and no more: tables are full of keys. Whoever is about to check a
+/// signature keeps the point that [`PublicKey::with_point`] has found on the way.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PublicKey([u8; 32]);
 
 impl PublicKey {
     /// Checks 32 bytes as P2.8 asks.
@@ -118,12 +118,20 @@ impl PublicKey {
     /// [`KeyError::NotAPoint`] when the bytes do not decompress or are not the
     /// canonical encoding, [`KeyError::Weak`] when the point is of small order.
     pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, KeyError> {
+        Self::with_point(bytes).map(|(key, _)| key)
+    }
+
+    /// As [`PublicKey::from_bytes`], with the key in the form the signature library uses.
+    ///
+    /// # Errors
+    /// As [`PublicKey::from_bytes`].
+    pub fn with_point(bytes: &[u8; 32]) -> Result<(Self, VerifyingKey), KeyError> {
         // Only a y coordinate of 2^255 - 19 or more has a second encoding (the one
         // other case, x = 0 with the sign bit set, is of small order): comparing
         // bytes is the re-compression check without its field inversion.
         if y_is_reduced(bytes) {
             let key = VerifyingKey::from_bytes(bytes).map_err(|_| KeyError::NotAPoint)?;
-            if key.is_weak() { Err(KeyError::Weak) } else { Ok(Self(key)) }
+            if key.is_weak() { Err(KeyError::Weak) } else { Ok((Self(*bytes), key)) }
         } else {
             Err(KeyError::NotAPoint)
         }
@@ -131,13 +139,7 @@ impl PublicKey {
 
     /// The 32 bytes of the key.
     #[must_use]
-    pub fn as_bytes(&self) -> &[u8; 32] {
-        self.0.as_bytes()
-    }
-
-    /// The key in the form the signature library uses.
-    #[must_use]
-    pub const fn verifying_key(&self) -> &VerifyingKey {
+    pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
@@ -157,33 +159,7 @@ fn y_is_reduced(bytes: &[u8; 32]) -> bool {
 impl From<VerifyingKey> for PublicKey {
     /// For keys made here from a secret, which are valid by construction.
     fn from(key: VerifyingKey) -> Self {
-        Self(key)
-    }
-}
-
-impl PartialEq for PublicKey {
-    fn eq(&self, other: &Self) -> bool {
-        self.as_bytes() == other.as_bytes()
-    }
-}
-
-impl Eq for PublicKey {}
-
-impl PartialOrd for PublicKey {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for PublicKey {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.as_bytes().cmp(other.as_bytes())
-    }
-}
-
-impl std::hash::Hash for PublicKey {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.as_bytes().hash(state);
+        Self(key.to_bytes())
     }
 }
 
@@ -209,9 +185,17 @@ impl FromStr for PublicKey {
     }
 }
 
+/// Longest name of a network, bytes.
+const NETWORK_NAME_BYTES: usize = 16;
+
 /// The name of a network, 1 to 16 characters of `a`–`z`, `0`–`9` and `-` (P2.12).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NetworkName(String);
+///
+/// It is kept in place, so that comparing topics touches no other memory.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NetworkName {
+    /// Filled up with zeros, which no name holds and which sort first.
+    bytes: [u8; NETWORK_NAME_BYTES],
+}
 
 /// Why a text is not a network name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -222,7 +206,15 @@ impl NetworkName {
     /// The text of the name.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        let len = self.bytes.iter().position(|byte| *byte == 0).unwrap_or(NETWORK_NAME_BYTES);
+        // Only ASCII gets in.
+        std::str::from_utf8(&self.bytes[..len]).unwrap_or_default()
+    }
+
+    const fn of_ascii(text: &str) -> Self {
+        let mut bytes = [0; NETWORK_NAME_BYTES];
+        bytes.split_at_mut(text.len()).0.copy_from_slice(text.as_bytes());
+        Self { bytes }
     }
 }
 
@@ -231,8 +223,8 @@ impl FromStr for NetworkName {
 
     fn from_str(text: &str) -> Result<Self, NetworkNameError> {
         let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        if (1..=16).contains(&text.len()) && text.chars().all(allowed) {
-            Ok(Self(text.to_owned()))
+        if (1..=NETWORK_NAME_BYTES).contains(&text.len()) && text.chars().all(allowed) {
+            Ok(Self::of_ascii(text))
         } else {
             Err(NetworkNameError(text.to_owned()))
         }
@@ -242,13 +234,19 @@ impl FromStr for NetworkName {
 impl Default for NetworkName {
     /// The live network, `main`.
     fn default() -> Self {
-        Self("main".to_owned())
+        Self::of_ascii("main")
     }
 }
 
 impl fmt::Display for NetworkName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for NetworkName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "NetworkName({:?})", self.as_str())
     }
 }
 
@@ -291,6 +289,10 @@ mod tests {
     fn network_names() {
         assert!("main".parse::<NetworkName>().is_ok());
         assert!("a-1".parse::<NetworkName>().is_ok());
+        for name in ["a", "main", "sixteen-letters-"] {
+            assert_eq!(name.parse::<NetworkName>().map(|name| name.to_string()).as_deref(), Ok(name));
+        }
+        assert!("a".parse::<NetworkName>() < "a-".parse::<NetworkName>(), "ordered as text");
         for bad in ["", "Main", "seventeen-letters", "a b", "ä"] {
             assert!(bad.parse::<NetworkName>().is_err(), "{bad}");
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use hailmesh_types::{PublicKey, StatementId, Timestamp};
 
 use crate::envelope::Header;
+use crate::signatures::{Ed25519, Signatures};
 use crate::statements::{
     Accept, Ack, Arrived, BoardAsk, Boarded, ChainAsk, Complete, Confirm, Cosign, Counter, Credential,
     Dispute, DriverOffer, EnRoute, Evidence, Invite, NoShow, Rating, Reject, Release, Request, Revocation,
@@ -55,18 +56,16 @@ macro_rules! any {
             /// # Errors
             /// P2.5 when it does not fit.
             pub fn verify(self) -> Result<AnyVerified, DecodeError> {
-                match self {
-                    $( Self::$kind(statement) => statement.verify().map(AnyVerified::$kind), )*
-                }
+                self.verify_with(&Ed25519)
             }
 
-            /// Checks the signature and keeps the statement.
+            /// As [`AnyStatement::verify`] with these signatures.
             ///
             /// # Errors
             /// P2.5 when it does not fit.
-            pub fn verify_signature(&self) -> Result<(), DecodeError> {
+            pub fn verify_with(self, signatures: &dyn Signatures) -> Result<AnyVerified, DecodeError> {
                 match self {
-                    $( Self::$kind(statement) => statement.verify_signature(), )*
+                    $( Self::$kind(statement) => statement.verify_with(signatures).map(AnyVerified::$kind), )*
                 }
             }
         }
@@ -77,8 +76,11 @@ macro_rules! any {
             ///
             /// # Errors
             /// As [`AnyStatement::decode`] and [`AnyStatement::verify`].
-            pub fn from_own_journal(bytes: impl Into<Arc<[u8]>>) -> Result<Self, DecodeError> {
-                AnyStatement::decode(bytes)?.verify()
+            pub fn from_own_journal(
+                bytes: impl Into<Arc<[u8]>>,
+                signatures: &dyn Signatures,
+            ) -> Result<Self, DecodeError> {
+                AnyStatement::decode(bytes)?.verify_with(signatures)
             }
 
             /// The statement without the proof.

@@ -4,7 +4,8 @@
 use hailmesh_types::{PublicKey, StatementId, Timestamp};
 
 use crate::{
-    AnyStatement, AnyVerified, Credential, CredentialMode, DecodeError, NetworkId, Role, ShiftCert, Verified,
+    AnyStatement, AnyVerified, Credential, CredentialMode, DecodeError, NetworkId, Role, ShiftCert,
+    Signatures, Verified,
 };
 
 /// A certificate whose signature has been checked.
@@ -18,10 +19,14 @@ pub(crate) enum Cert {
 
 impl Cert {
     /// Reads and verifies a certificate of this network.
-    pub(crate) fn read(bytes: &[u8], network: NetworkId) -> Result<Self, DecodeError> {
+    pub(crate) fn read(
+        bytes: &[u8],
+        network: NetworkId,
+        signatures: &dyn Signatures,
+    ) -> Result<Self, DecodeError> {
         let statement = AnyStatement::decode(bytes)?;
         check_readable(&statement, network)?;
-        Self::of(statement.verify()?)
+        Self::of(statement.verify_with(signatures)?)
     }
 
     /// A verified statement as a certificate.

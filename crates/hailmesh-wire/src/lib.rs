@@ -12,7 +12,9 @@
 //!
 //! Only a signature check and the secret key itself make a [`Verified`]. No state of a
 //! node may advance before there is one (P2.9). [`AnyStatement`] and [`AnyVerified`] are
-//! the same two stages for a kind that is not known beforehand.
+//! the same two stages for a kind that is not known beforehand, and [`Heard`] goes through
+//! them once for many hosts in one process. What "really signed" means is in
+//! [`Signatures`]: [`Ed25519`], unless a simulation says otherwise.
 //!
 //! A statement is declared once, as a struct whose fields are its table in the protocol,
 //! in the order of the wire and with their bounds; reading and writing follow from it.
@@ -35,10 +37,12 @@ pub mod evidence;
 mod fare;
 mod frame;
 mod hash;
+mod heard;
 mod kind;
 pub mod limits;
 mod place;
 mod receipt;
+mod signatures;
 mod signed;
 mod statements;
 mod topic;
@@ -53,9 +57,11 @@ pub use fare::{
 };
 pub use frame::{Attachment, Frame, FrameContent, FrameTooLong, Opening, Position, pad, unpad};
 pub use hash::{Purpose, agreement_id, board_hash, commit, pow_ok, pow_search, prefixed, tariff_hash};
+pub use heard::Heard;
 pub use kind::Kind;
 pub use place::{DropPlace, PickupPlace, VehicleCard};
 pub use receipt::{ClaimGrade, Receipt, ReceiptFacts};
+pub use signatures::{Ed25519, SignatureTag, Signatures, SimulatedSignatures};
 pub use signed::{Body, Signed, Verified};
 pub use statements::{
     Accept, AcceptMode, Ack, Address, Arrived, BoardAsk, Boarded, ChainAsk, Complete, Confirm, Cosign,

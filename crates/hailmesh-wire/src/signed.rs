@@ -2,13 +2,14 @@
 
 use std::fmt::{self, Debug};
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use ed25519_dalek::{Signature, Signer, SigningKey};
+use ed25519_dalek::{SigningKey, VerifyingKey};
 use hailmesh_types::{PublicKey, StatementId, Timestamp};
 
 use crate::envelope::Header;
-use crate::{DecodeError, Extensions, Kind, NetworkId};
+use crate::signatures::{Ed25519, SignatureTag, Signatures};
+use crate::{AnyStatement, DecodeError, Extensions, Kind, NetworkId};
 
 /// What a kind of statement says.
 pub trait Body: Clone + Debug + PartialEq + Eq {
@@ -32,6 +33,9 @@ pub trait Body: Clone + Debug + PartialEq + Eq {
 
     /// Its extensions (P2.11).
     fn ext(&self) -> &Extensions;
+
+    /// The envelopes of certificates inside it (P13.10).
+    fn certs(&self) -> &[Vec<u8>];
 }
 
 /// A statement that is well formed and within bounds. **Its signature is not checked**:
@@ -47,8 +51,25 @@ struct Inner<T> {
     bytes: Arc<[u8]>,
     header: Header,
     signer: PublicKey,
+    /// The same key, ready for a check.
+    point: VerifyingKey,
     id: StatementId,
     body: T,
+    /// What a check of the signature has found. Bytes never change, so it stays true:
+    /// many hosts of one simulation that share a statement check it once.
+    checked: OnceLock<(SignatureTag, bool)>,
+    /// The certificates of the body, each read when it is first asked for.
+    certs: OnceLock<Box<[ReadOnce]>>,
+}
+
+/// A statement inside another one, once it has been read.
+type ReadOnce = OnceLock<Result<AnyStatement, DecodeError>>;
+
+impl<T> Inner<T> {
+    fn new(bytes: Arc<[u8]>, header: Header, point: VerifyingKey, id: StatementId, body: T) -> Self {
+        let signer = PublicKey::from(point);
+        Self { bytes, header, signer, point, id, body, checked: OnceLock::new(), certs: OnceLock::new() }
+    }
 }
 
 impl<T: Body> Signed<T> {
@@ -72,10 +93,10 @@ impl<T: Body> Signed<T> {
         let raw = &bytes[header.body.clone()];
         // The body comes first: refusing it is cheaper than decompressing a key.
         let body = T::decode_body(raw)?;
-        let signer = PublicKey::from_bytes(&header.signer)
+        let (_, point) = PublicKey::with_point(&header.signer)
             .map_err(|error| DecodeError::new("P2.8", format!("signer: {error}")))?;
         let id = header.id(raw);
-        Ok(Self { inner: Arc::new(Inner { bytes, header, signer, id, body }) })
+        Ok(Self { inner: Arc::new(Inner::new(bytes, header, point, id, body)) })
     }
 
     /// What it says.
@@ -102,10 +123,29 @@ impl<T: Body> Signed<T> {
         self.inner.id
     }
 
+    /// As [`Signed::id`], in place.
+    #[must_use]
+    pub fn id_ref(&self) -> &StatementId {
+        &self.inner.id
+    }
+
     /// The envelope as received.
     #[must_use]
     pub fn bytes(&self) -> &Arc<[u8]> {
         &self.inner.bytes
+    }
+
+    /// The certificate of this index inside the body, read when it is first asked for;
+    /// nothing beyond the last.
+    ///
+    /// # Errors
+    /// The first clause that its bytes break.
+    #[must_use]
+    pub fn certificate(&self, index: usize) -> Option<Result<&AnyStatement, &DecodeError>> {
+        let certs = self.inner.body.certs();
+        let bytes = certs.get(index)?;
+        let read = self.inner.certs.get_or_init(|| certs.iter().map(|_| OnceLock::new()).collect());
+        Some(read.get(index)?.get_or_init(|| AnyStatement::decode(bytes.as_slice())).as_ref())
     }
 
     /// Checks the signature over the received body (P2.5, P2.8): about 36 µs.
@@ -113,30 +153,52 @@ impl<T: Body> Signed<T> {
     /// # Errors
     /// P2.5 when it does not fit.
     pub fn verify(self) -> Result<Verified<T>, DecodeError> {
-        self.verify_signature()?;
+        self.verify_with(&Ed25519)
+    }
+
+    /// As [`Signed::verify`] with these signatures.
+    ///
+    /// # Errors
+    /// P2.5 when it does not fit.
+    pub fn verify_with(self, signatures: &dyn Signatures) -> Result<Verified<T>, DecodeError> {
+        self.verify_signature(signatures)?;
         Ok(Verified { signed: self })
     }
 
-    /// As [`Signed::verify`], and the signer must be `expected` (P5.6): checked first,
-    /// since it costs nothing.
+    /// As [`Signed::verify_with`], and the signer must be `expected` (P5.6): checked
+    /// first, since it costs nothing.
     ///
     /// # Errors
     /// P5.6 for another signer, P2.5 for a signature that does not fit.
-    pub fn verify_by(self, expected: &PublicKey) -> Result<Verified<T>, DecodeError> {
+    pub fn verify_by(
+        self,
+        expected: &PublicKey,
+        signatures: &dyn Signatures,
+    ) -> Result<Verified<T>, DecodeError> {
         if self.signer() != expected {
             // Only one key is named: a log line must not link two (P17.3).
             return Err(DecodeError::new("P5.6", format!("this {} is not by {expected}", T::KIND)));
         }
-        self.verify()
+        self.verify_with(signatures)
     }
 
-    pub(crate) fn verify_signature(&self) -> Result<(), DecodeError> {
+    pub(crate) fn verify_signature(&self, signatures: &dyn Signatures) -> Result<(), DecodeError> {
+        let tag = signatures.tag();
+        let (checked_by, fits) = *self.inner.checked.get_or_init(|| (tag, self.fits(signatures)));
+        // Whoever checks one statement with two kinds of signature pays for the second.
+        let fits = if checked_by == tag { fits } else { self.fits(signatures) };
+        if fits {
+            Ok(())
+        } else {
+            Err(DecodeError::new("P2.5", format!("the signature of this {} does not fit", T::KIND)))
+        }
+    }
+
+    fn fits(&self, signatures: &dyn Signatures) -> bool {
         let inner = &*self.inner;
-        let refuse = || DecodeError::new("P2.5", format!("the signature of this {} does not fit", T::KIND));
-        let signature =
-            Signature::from_slice(&inner.bytes[inner.header.signature.clone()]).map_err(|_| refuse())?;
+        let Ok(signature) = inner.bytes[inner.header.signature.clone()].try_into() else { return false };
         let message = inner.header.signed_bytes(&inner.bytes[inner.header.body.clone()]);
-        inner.signer.verifying_key().verify_strict(&message, &signature).map_err(|_| refuse())
+        signatures.verify(&inner.point, &message, signature)
     }
 }
 
@@ -177,17 +239,23 @@ impl<T: Body> Verified<T> {
     /// panic when it does not.
     #[must_use]
     pub fn sign(key: &SigningKey, network: NetworkId, body: T) -> Self {
+        Self::sign_with(&Ed25519, key, network, body)
+    }
+
+    /// As [`Verified::sign`] with these signatures.
+    #[must_use]
+    pub fn sign_with(signatures: &dyn Signatures, key: &SigningKey, network: NetworkId, body: T) -> Self {
         let raw = body.encode_body();
         #[cfg(debug_assertions)]
         if let Err(error) = T::decode_body(&raw) {
             panic!("signing a {} that nobody will read: {error}", T::KIND);
         }
-        let signer = PublicKey::from(key.verifying_key());
-        let sign = |message: &[u8]| key.sign(message).to_bytes();
-        let (header, bytes) = Header::seal(T::KIND, network, *signer.as_bytes(), &raw, sign);
+        let point = key.verifying_key();
+        let sign = |message: &[u8]| signatures.sign(key, message);
+        let (header, bytes) = Header::seal(T::KIND, network, point.to_bytes(), &raw, sign);
         debug_assert!(bytes.len() <= T::KIND.bytes_max(), "a {} of {} bytes", T::KIND, bytes.len());
         let id = header.id(&raw);
-        Self { signed: Signed { inner: Arc::new(Inner { bytes: bytes.into(), header, signer, id, body }) } }
+        Self { signed: Signed { inner: Arc::new(Inner::new(bytes.into(), header, point, id, body)) } }
     }
 
     /// Reads a statement that this node has verified or signed before. Nothing is taken
@@ -195,8 +263,11 @@ impl<T: Body> Verified<T> {
     ///
     /// # Errors
     /// As [`Signed::decode`] and [`Signed::verify`].
-    pub fn from_own_journal(bytes: impl Into<Arc<[u8]>>) -> Result<Self, DecodeError> {
-        Signed::decode(bytes)?.verify()
+    pub fn from_own_journal(
+        bytes: impl Into<Arc<[u8]>>,
+        signatures: &dyn Signatures,
+    ) -> Result<Self, DecodeError> {
+        Signed::decode(bytes)?.verify_with(signatures)
     }
 
     /// The statement without the proof.

@@ -1,5 +1,7 @@
 //! The command line, as clap reads it.
 
+pub mod sim;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -26,6 +28,7 @@ USE A RUNNING NODE
   doctor       what works, what does not, what to do
 TRY AND TEST
   demo         a small city of real nodes in one process, without any configuration
+  sim          a simulated city: run, scale, live, import, report
   verify       check a receipt or a piece of evidence offline
 MANAGE
   key          new, show, export, import
@@ -49,7 +52,8 @@ HAILMESH_NETWORK__NAME or HAILMESH_DRIVER__TARIFF__BASE. Flags win over variable
 the file config.toml of the home, the file over the defaults.
 
 Exit codes: 0 ok, 1 failed, 2 usage, 3 node not reachable, 4 no match, declined or expired,
-5 not authorised, 6 already running, 7 bad configuration, 8 verification failed, 130 interrupted.";
+5 not authorised, 6 already running, 7 bad configuration or scenario, 8 verification failed,
+10 simulation assertion failed, 130 interrupted.";
 
 /// A ride marketplace with no server in the middle.
 #[derive(Debug, Parser)]
@@ -145,6 +149,9 @@ pub enum Command {
     Doctor,
     /// A small city of real nodes in one process, without any configuration.
     Demo(DemoArgs),
+    /// A simulated city: production nodes on modelled links beside dispatchers that see
+    /// everything.
+    Sim(sim::SimArgs),
     /// Check a receipt or a piece of evidence offline; prints what it proves.
     Verify(VerifyArgs),
     /// The identity key of a home.

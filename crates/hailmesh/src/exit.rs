@@ -25,6 +25,8 @@ pub enum Exit {
     BadConfig = 7,
     /// A receipt or a piece of evidence does not hold.
     VerifyFailed = 8,
+    /// A simulation did not reach what it was asked to.
+    AssertionFailed = 10,
     /// The user interrupted it.
     Interrupted = 130,
 }

@@ -2,7 +2,7 @@
 
 use hailmesh_types::PublicKey;
 use hailmesh_wire::evidence::{self, Finding, Severity};
-use hailmesh_wire::{DecodeError, Evidence, Receipt, ReceiptFacts, Role, Signed};
+use hailmesh_wire::{DecodeError, Ed25519, Evidence, Receipt, ReceiptFacts, Role, Signed};
 use serde_json::{Value, json};
 
 /// What a file proves.
@@ -32,7 +32,7 @@ pub fn check(bytes: &[u8], issuers: &[PublicKey]) -> Result<Proof, Refuted> {
         let refuted = |error| Refuted { kind: "evidence", error };
         // The envelope is signed by a throw-away key: it shows that nobody changed it.
         let verified = envelope.verify().map_err(refuted)?;
-        let finding = evidence::check(verified.body(), verified.network()).map_err(refuted)?;
+        let finding = evidence::check(verified.body(), verified.network(), &Ed25519).map_err(refuted)?;
         return Ok(Proof::Evidence(Box::new(finding)));
     }
     let refuted = |error| Refuted { kind: "receipt", error };

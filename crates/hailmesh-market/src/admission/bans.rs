@@ -30,6 +30,10 @@ impl Bans {
         Self { limit, by_key: BTreeMap::new(), by_weight: BTreeSet::new() }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_key.is_empty()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.by_key.len()
     }

@@ -75,7 +75,7 @@ impl Admission {
     ) -> Option<Timestamp> {
         let subject = identity.unwrap_or(accused);
         let until =
-            if is_permanent(kind) && is_credentialed { None } else { Some(now + self.limits.refusal) };
+            if is_permanent(kind) && is_credentialed { None } else { Some(now + self.config.limits.refusal) };
         self.bans.ban(subject, until, is_credentialed);
         self.evidence.insert(subject, kind, is_credentialed);
         until
@@ -86,7 +86,7 @@ impl Admission {
         book: &mut OfferBook,
         now: Timestamp,
         source: PeerKey,
-        statement: Signed<Evidence>,
+        statement: &Signed<Evidence>,
         check: EvidenceCheck<'_>,
         news: &mut Vec<News>,
     ) -> Stop {
@@ -104,7 +104,7 @@ impl Admission {
         book: &mut OfferBook,
         now: Timestamp,
         source: PeerKey,
-        statement: Signed<Evidence>,
+        statement: &Signed<Evidence>,
         check: EvidenceCheck<'_>,
     ) -> Result<News, Stop> {
         let body = statement.body();
@@ -127,21 +127,21 @@ impl Admission {
         if self.evidence.contains(&subject, body.kind) {
             return Err(Stop::EvidenceKnown);
         }
-        if !is_backed && !self.authors.contains(body.accused.as_bytes()) {
+        if !is_backed && !book.knows(&body.accused) {
             return Err(Stop::EvidenceIrrelevant);
         }
         if !self.evidence.has_room(is_backed) {
             return Err(Stop::Full);
         }
         if !(self.peers_evidence.take(&source, now)
-            && self.evidence_rate.has_token(self.limits.evidence_rate, now))
+            && self.evidence_rate.has_token(self.config.limits.evidence_rate, now))
         {
             return Err(Stop::EvidenceRate);
         }
         check(body).map_err(|_| Stop::EvidenceWrong)?;
-        chain.verify().map_err(|_| Stop::EvidenceWrong)?;
-        let statement = statement.verify().map_err(|_| Stop::Signature)?;
-        self.evidence_rate.take(self.limits.evidence_rate, now);
+        chain.verify(&*self.signatures).map_err(|_| Stop::EvidenceWrong)?;
+        let statement = statement.clone().verify_with(&*self.signatures).map_err(|_| Stop::Signature)?;
+        self.evidence_rate.take(self.config.limits.evidence_rate, now);
         self.certificates.keep(chain);
         let body = statement.body();
         self.punish(now, &body.accused, identity.as_ref(), is_backed, body.kind);
@@ -154,21 +154,23 @@ impl Admission {
         book: &mut OfferBook,
         now: Timestamp,
         source: PeerKey,
-        statement: Signed<Revocation>,
+        statement: &Signed<Revocation>,
         news: &mut Vec<News>,
     ) -> Stop {
         let body = statement.body();
-        let is_current = body.issued <= now + self.limits.clock_tolerance && now <= body.until;
-        if !is_current || !self.certificates.is_news(&statement) {
+        let is_current = body.issued <= now + self.config.limits.clock_tolerance && now <= body.until;
+        if !is_current || !self.certificates.is_news(statement) {
             return Stop::RevocationIrrelevant;
         }
         if !(self.peers_evidence.take(&source, now)
-            && self.evidence_rate.has_token(self.limits.evidence_rate, now))
+            && self.evidence_rate.has_token(self.config.limits.evidence_rate, now))
         {
             return Stop::EvidenceRate;
         }
-        let Ok(revocation) = statement.verify() else { return Stop::Signature };
-        self.evidence_rate.take(self.limits.evidence_rate, now);
+        let Ok(revocation) = statement.clone().verify_with(&*self.signatures) else {
+            return Stop::Signature;
+        };
+        self.evidence_rate.take(self.config.limits.evidence_rate, now);
         self.certificates.revoke(&revocation);
         self.purge(book, now);
         news.push(News::Revocation(revocation));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hailmesh_types::{Amount, Duration, Hash, PeerKey, Private, PublicKey, StatementId, Timestamp};
 use hailmesh_wire::{
     Accept, Address, Arrived, Body, Complete, Confirm, Counter, DriverOffer, Kind, Opening, Outcome,
-    PickupPlace, Purpose, Request, RideState, Verified, commit,
+    PickupPlace, Purpose, Request, RideState, Signatures, Verified, commit,
 };
 
 use crate::budget::Bucket;
@@ -113,14 +113,18 @@ impl Deal {
     }
 
     /// A deal from the records of its slot.
-    pub(super) fn restore(bound: Bound, said: Vec<Said>) -> Result<Self, Missing> {
-        let offer = typed(&said, Kind::DriverOffer)?.ok_or("the DRIVER_OFFER is missing")?;
-        let request = typed(&said, Kind::Request)?.ok_or("the REQUEST is missing")?;
-        let accept = typed(&said, Kind::Accept)?.ok_or("the ACCEPT is missing")?;
-        let mut deal = Self::new(bound, offer, typed(&said, Kind::Counter)?, request, accept);
-        deal.confirm = typed(&said, Kind::Confirm)?;
-        deal.complete = typed(&said, Kind::Complete)?;
-        if let Some(arrived) = typed::<Arrived>(&said, Kind::Arrived)? {
+    pub(super) fn restore(
+        bound: Bound,
+        said: Vec<Said>,
+        signatures: &dyn Signatures,
+    ) -> Result<Self, Missing> {
+        let offer = typed(&said, Kind::DriverOffer, signatures)?.ok_or("the DRIVER_OFFER is missing")?;
+        let request = typed(&said, Kind::Request, signatures)?.ok_or("the REQUEST is missing")?;
+        let accept = typed(&said, Kind::Accept, signatures)?.ok_or("the ACCEPT is missing")?;
+        let mut deal = Self::new(bound, offer, typed(&said, Kind::Counter, signatures)?, request, accept);
+        deal.confirm = typed(&said, Kind::Confirm, signatures)?;
+        deal.complete = typed(&said, Kind::Complete, signatures)?;
+        if let Some(arrived) = typed::<Arrived>(&said, Kind::Arrived, signatures)? {
             deal.arrived_at = Some(arrived.body().issued);
         }
         deal.said = said;
@@ -266,10 +270,14 @@ pub(super) fn opening_bytes(opening: &Opening) -> Vec<u8> {
     bytes
 }
 
-fn typed<T: Body>(said: &[Said], kind: Kind) -> Result<Option<Verified<T>>, Missing> {
+fn typed<T: Body>(
+    said: &[Said],
+    kind: Kind,
+    signatures: &dyn Signatures,
+) -> Result<Option<Verified<T>>, Missing> {
     match said.iter().rev().find(|said| said.kind == kind) {
         None => Ok(None),
-        Some(said) => Verified::from_own_journal(Arc::clone(&said.bytes))
+        Some(said) => Verified::from_own_journal(Arc::clone(&said.bytes), signatures)
             .map(Some)
             .map_err(|_| "a stored statement does not verify"),
     }

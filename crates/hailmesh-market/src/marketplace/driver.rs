@@ -19,6 +19,7 @@ use crate::input::{ExchangeId, Origin};
 use crate::journal::{Bound, Record, RideId, Role, SecretPurpose, SlotRef};
 use crate::limits::Limits;
 use crate::position::PublishedPosition;
+use crate::table::HashKey;
 
 use super::Marketplace;
 use super::deal::{Deal, opening_bytes};
@@ -56,6 +57,17 @@ pub(super) struct DriverSide {
     pub(super) collected: Vec<Collected>,
     pub(super) counters: BTreeMap<StatementId, Verified<Counter>>,
     pub(super) invites: Vec<OpenInvite>,
+    /// Since when it has waited for a ride.
+    pub(super) free_since: Timestamp,
+    /// The newest own offer was shown with an INVITE and is not gossiped yet.
+    pub(super) drafted: bool,
+    /// When the ride under way is expected to end.
+    pub(super) ride_ends: Option<Timestamp>,
+    /// Busy, and not listening to offers meanwhile.
+    pub(super) away: bool,
+    /// Ride keys that the user has declined: the node does not invite them on its own,
+    /// or it would ring the phone again that was just put down.
+    pub(super) declined: VecDeque<PublicKey>,
     by_identity: Buckets<PublicKey>,
     by_origin: Buckets<Origin>,
     pub(super) lapses: VecDeque<Lapse>,
@@ -99,7 +111,7 @@ pub(super) struct Plan {
 }
 
 impl DriverSide {
-    pub(super) fn new(signing: SigningKey, until: Timestamp, limits: &Limits) -> Self {
+    pub(super) fn new(signing: SigningKey, until: Timestamp, limits: &Limits, hash_key: HashKey) -> Self {
         Self {
             key: PublicKey::from(signing.verifying_key()),
             signing,
@@ -122,8 +134,13 @@ impl DriverSide {
             collected: Vec::new(),
             counters: BTreeMap::new(),
             invites: Vec::new(),
-            by_identity: Buckets::new(limits.requests_per_identity, limits.request_buckets),
-            by_origin: Buckets::new(limits.requests_per_origin, limits.request_buckets),
+            free_since: Timestamp::MIN,
+            drafted: false,
+            ride_ends: None,
+            away: false,
+            declined: VecDeque::new(),
+            by_identity: Buckets::new(limits.requests_per_identity, limits.request_buckets, hash_key),
+            by_origin: Buckets::new(limits.requests_per_origin, limits.request_buckets, hash_key),
             lapses: VecDeque::new(),
         }
     }
@@ -205,6 +222,11 @@ impl Marketplace {
         if driver.pending.values().any(|pending| pending.request.id() == id) {
             let ms = request.body().ttl.as_millis();
             return turn.answer(Frame::new(FrameContent::Wait { ms }));
+        }
+        if let Some(retry) = self.beyond_reach(now, request.body().pickup_cell) {
+            let Some(signing) = self.signing_for(&to) else { return turn.refuse(RejectReason::Unknown) };
+            let open = self.driver.as_ref().map(|driver| driver.lane.slot);
+            return self.reject_until(now, turn, &signing, rider, id, RejectReason::TooFar, open, retry);
         }
         let plan = match self.plan(now, &request) {
             Ok(plan) => plan,

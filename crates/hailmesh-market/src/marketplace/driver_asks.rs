@@ -15,6 +15,9 @@ use super::driver::{Collected, Pending};
 use super::exchange::{About, Turn};
 use super::timers::Timer;
 
+/// Declined ride keys remembered; a key lives as long as one wanted ride.
+const DECLINED_MAX: usize = 64;
+
 impl Marketplace {
     /// P5.10: another fare, at the rider's own limit.
     pub(super) fn counter(&mut self, now: Timestamp, turn: &mut Turn, request: &Verified<Request>) {
@@ -71,18 +74,16 @@ impl Marketplace {
     ) {
         let most = self.config.limits.pending_asks;
         let Some(driver) = self.driver.as_ref() else { return };
-        if driver.pending.len() >= most {
+        // One no is enough: the phone does not ring again for a ride that was declined.
+        let no = if driver.declined.contains(request.signer()) {
+            Some(RejectReason::Policy)
+        } else {
+            (driver.pending.len() >= most).then_some(RejectReason::Busy)
+        };
+        if let Some(reason) = no {
             let signing = driver.signing.clone();
             let slot = Some(driver.lane.slot);
-            return self.reject(
-                now,
-                turn,
-                &signing,
-                *request.signer(),
-                request.id(),
-                RejectReason::Busy,
-                slot,
-            );
+            return self.reject(now, turn, &signing, *request.signer(), request.id(), reason, slot);
         }
         let Some(peer) = turn.peer else { return };
         let currency = driver.profile.as_ref().map(|profile| profile.tariff.currency);
@@ -146,10 +147,12 @@ impl Marketplace {
     pub(super) fn decline_request(&mut self, now: Timestamp, ride: RideId) -> Result<Answer, CommandError> {
         let pending = self.take_pending(ride)?;
         self.timers.clear(Timer::Pending(ride));
-        let Some(driver) = self.driver.as_ref() else { return Err(CommandError::UnknownRide(ride)) };
+        let Some(driver) = self.driver.as_mut() else { return Err(CommandError::UnknownRide(ride)) };
         let (signing, slot) = (driver.signing.clone(), Some(driver.lane.slot));
         let mut turn = Turn::toward(pending.peer, *pending.request.signer());
         let request = pending.request;
+        driver.declined.truncate(DECLINED_MAX - 1);
+        driver.declined.push_front(*request.signer());
         self.reject(now, &mut turn, &signing, *request.signer(), request.id(), RejectReason::Policy, slot);
         self.set_ride(now, ride, RideState::Declined, None);
         Ok(Answer::Ride(ride))
@@ -186,12 +189,15 @@ impl Marketplace {
     /// Answers the REQUEST that is worth most first; the table refuses the others.
     pub(super) fn on_collected(&mut self, now: Timestamp) {
         let Some(driver) = self.driver.as_mut() else { return };
-        let mut collected = std::mem::take(&mut driver.collected);
+        let collected = std::mem::take(&mut driver.collected);
         let key = driver.key;
-        let worth =
-            |one: &Collected| crate::matching::worth(one.request.body().pickup_cell, &self.book, &key, now);
-        collected.sort_by(|a, b| worth(b).total_cmp(&worth(a)).then(a.request.id().cmp(&b.request.id())));
-        for one in collected {
+        // Equal worth: by the number of the request, which nobody chooses freely.
+        let mut ranked: Vec<(i64, Collected)> = collected
+            .into_iter()
+            .map(|one| (self.worth_of(now, one.request.body().pickup_cell), one))
+            .collect();
+        ranked.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.request.id().cmp(&b.1.request.id())));
+        for (_, one) in ranked {
             let mut turn = match one.exchange {
                 Some(exchange) => Turn::resumed(one.peer, exchange),
                 None => Turn::toward(one.peer, *one.request.signer()),

@@ -107,6 +107,7 @@ impl Marketplace {
         self.timers.set(Timer::EnRoute(slot), now + Duration::from_secs(1));
         self.begin_sharing(now);
         self.close_invites();
+        self.expect_end(now, slot, false);
         self.set_ride(now, ride, RideState::Firm, None);
     }
 
@@ -275,6 +276,7 @@ impl Marketplace {
 
     /// P14.6: from the centre of one cell to that of the other, rounded up to 30 s.
     pub(super) fn eta(&self, from: hailmesh_types::Cell, to: hailmesh_types::Cell) -> Duration {
-        crate::matching::eta(from, to, self.config.speed_kmh)
+        use crate::matching::{Spot, told};
+        told(self.travel.drive(Spot::Cell(from), Spot::Cell(to)))
     }
 }

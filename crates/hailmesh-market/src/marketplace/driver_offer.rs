@@ -1,20 +1,17 @@
-//! The driver's own offer: where, when and what is published (P13.9, P14), and whom
-//! the driver invites (P5.11).
+//! The driver's own offer: where, when and what is published (P13.9, P14).
 
-use hailmesh_types::{Cell, Duration, GeoPoint, PublicKey, Resolution, Timestamp};
-use hailmesh_wire::{Attachment, DriverOffer, DriverTerms, Extensions, Frame, Invite, Topic, Verified};
+use hailmesh_types::{Cell, Duration, GeoPoint, Resolution, Timestamp};
+use hailmesh_wire::{DriverOffer, DriverTerms, Extensions, Topic, Verified};
 
 use crate::book::Side;
 use crate::command::{Answer, CommandError, DriverProfile};
 use crate::handshake::LaneState;
 use crate::journal::{Record, Role};
-use crate::matching::{Party, Query, RiderWant, nearest_pair, search_riders};
 use crate::output::{Event, Output};
 use crate::position::{PublishedPosition, RingChange};
 
 use super::Marketplace;
-use super::driver::{OFFERS_KEPT, OpenInvite};
-use super::exchange::{About, Turn};
+use super::driver::OFFERS_KEPT;
 use super::keys::SEQ_BLOCK;
 use super::timers::Timer;
 
@@ -22,12 +19,13 @@ use super::timers::Timer;
 const INLINE_FIRST: u64 = 3;
 /// And every so many afterwards.
 const INLINE_EVERY: u64 = 4;
-/// Open INVITEs at the most (P5.11).
-const INVITES_MAX: usize = 3;
-/// Waiting riders and free drivers that are compared with each other.
-const VIEW_MAX: usize = 24;
+/// How long a car that a ride has left free and that is held at once says nothing.
+const QUIET_WHILE_HELD: Duration = Duration::from_secs(1);
 /// Own offers are at least this far apart, but for a burst of three (P13.9).
 const APART: Duration = Duration::from_secs(10);
+
+/// So many others of one's own side known: newcomers hear enough without being greeted.
+const CROWD: usize = 16;
 
 impl Marketplace {
     pub(super) fn go_online(
@@ -56,6 +54,9 @@ impl Marketplace {
             driver.position = None;
         }
         driver.profile = Some(profile);
+        if !driver.online {
+            driver.free_since = now;
+        }
         driver.online = true;
         if let Some(point) = exact {
             self.on_move(now, point)?;
@@ -120,6 +121,9 @@ impl Marketplace {
     }
 
     fn follow_place(&mut self, now: Timestamp, cell: Cell) {
+        if self.driver.as_ref().is_some_and(|driver| driver.away) {
+            return;
+        }
         let other = if self.driver.is_some() { Side::Riders } else { Side::Drivers };
         let live = self.book.live_count(other, now);
         let RingChange { join, leave } = self.ring.follow(now, cell.parent(Resolution::TOPIC), live);
@@ -148,6 +152,24 @@ impl Marketplace {
         self.timers.set_by(Timer::Invite, now + delay);
     }
 
+    /// A slot has ended and the next one is open. After a ride somebody waits for this
+    /// car, so it says so soon, and invites at once.
+    pub(super) fn slot_opened(&mut self, now: Timestamp, after_ride: bool) {
+        if !after_ride {
+            self.offer_changed(now);
+            return self.timers.set_by(Timer::Invite, now);
+        }
+        self.listen_again(now);
+        let Some(driver) = self.driver.as_mut() else { return };
+        driver.free_since = now;
+        driver.ride_ends = None;
+        if driver.online && self.halted.is_none() {
+            let delay = self.jitter(self.config.timers.offer_freed);
+            self.timers.set_by(Timer::Publish, now + delay);
+            self.timers.set_by(Timer::Invite, now);
+        }
+    }
+
     pub(super) fn publish_due(&mut self, now: Timestamp) {
         if self.driver.is_some() {
             self.publish_driver_offer(now);
@@ -167,7 +189,11 @@ impl Marketplace {
             }
             _ => None,
         };
-        if out.is_some_and(|cell| cell.parent(Resolution::TOPIC) == topic) {
+        // Where many offer, a newcomer hears some of them every second anyway; if every one
+        // of them answered it, a busy place would only talk about who listens.
+        let side = if self.driver.is_some() { Side::Drivers } else { Side::Riders };
+        let crowded = self.book.live_count(side, now) >= CROWD;
+        if !crowded && out.is_some_and(|cell| cell.parent(Resolution::TOPIC) == topic) {
             let delay = self.jitter(Duration::from_millis(200));
             // One offer is kept back: a node that starts again, or whose cell changes, is
             // not to find that its peers have heard enough of it (P13.9).
@@ -186,7 +212,6 @@ impl Marketplace {
 
     /// Publishes the offer of the open or held slot, as far as the author's rate allows.
     fn publish_driver_offer(&mut self, now: Timestamp) {
-        let rate = self.config.limits.author;
         let refresh = self.refresh_after(now);
         let Some(driver) = self.driver.as_mut() else { return };
         let cell = driver.position.as_ref().and_then(PublishedPosition::cell);
@@ -200,18 +225,21 @@ impl Marketplace {
             return;
         }
         let Some(driver) = self.driver.as_mut() else { return };
-        if !driver.bucket.take(rate, now) {
-            self.timers.set(Timer::Publish, now + APART);
-            return;
+        // About to be taken before anybody was told: then there is nothing to tell, unless
+        // it takes long (P6.21).
+        let told_by = driver.free_since + QUIET_WHILE_HELD;
+        if matches!(driver.lane.state, LaneState::Held(_))
+            && (driver.drafted || !driver.live)
+            && now < told_by
+        {
+            return self.timers.set(Timer::Publish, told_by);
         }
-        let Some(offer) = self.draft_driver_offer(now, cell, true) else { return };
+        let Some(offer) = self.current_offer(now, cell) else {
+            return self.timers.set(Timer::Publish, now + APART);
+        };
         let (seq, bytes) = (offer.body().seq, offer.bytes().clone());
         if let Some(driver) = self.driver.as_mut() {
-            driver.offers.push_back(offer);
-            if driver.offers.len() > OFFERS_KEPT {
-                driver.offers.pop_front();
-            }
-            driver.live = true;
+            driver.drafted = false;
             driver.published += 1;
             driver.last_published = Some(now);
         }
@@ -220,11 +248,37 @@ impl Marketplace {
         self.timers.set(Timer::Publish, refresh);
     }
 
+    /// The own offer as it is now: the one that was only shown with an INVITE, or a new
+    /// one, as far as the author's rate allows.
+    pub(super) fn current_offer(&mut self, now: Timestamp, cell: Cell) -> Option<Verified<DriverOffer>> {
+        let rate = self.config.limits.author;
+        let driver = self.driver.as_mut()?;
+        let drafted = driver.drafted && now < driver.free_since + APART;
+        let draft = driver.offers.back().filter(|_| drafted);
+        if let Some(draft) =
+            draft.filter(|own| own.body().slot == driver.lane.slot && own.body().cell == cell)
+        {
+            return Some(draft.clone());
+        }
+        if !driver.bucket.take(rate, now) {
+            return None;
+        }
+        let offer = self.draft_driver_offer(now, cell, true)?;
+        let driver = self.driver.as_mut()?;
+        driver.offers.push_back(offer.clone());
+        if driver.offers.len() > OFFERS_KEPT {
+            driver.offers.pop_front();
+        }
+        driver.live = true;
+        Some(offer)
+    }
+
     pub(super) fn withdraw_due(&mut self, now: Timestamp) {
         let bound =
             self.driver.as_ref().is_some_and(|driver| matches!(driver.lane.state, LaneState::Firm { .. }));
         if bound {
             self.withdraw_driver_offer(now);
+            self.rest(now);
         }
     }
 
@@ -236,6 +290,7 @@ impl Marketplace {
         let Some(offer) = self.draft_driver_offer(now, cell, false) else { return };
         if let Some(driver) = self.driver.as_mut() {
             driver.live = false;
+            driver.drafted = false;
         }
         let topic = Topic::offers(&self.config.network, cell);
         self.out(Output::Publish { topic, bytes: offer.bytes().clone() });
@@ -304,96 +359,5 @@ impl Marketplace {
             self.persist(vec![Record::SeqReserved { key, below }]);
         }
         Some(seq)
-    }
-
-    // ---- invitations ----
-
-    /// A free driver looks for the waiting rider that a fair split of what it knows
-    /// gives it, and asks that rider to ask (P5.11).
-    pub(super) fn invite(&mut self, now: Timestamp) {
-        let limit = self.config.limits.invites_open.min(INVITES_MAX);
-        let Some(driver) = self.driver.as_mut() else { return };
-        driver.invites.retain(|invite| invite.until > now);
-        let ready = driver.online && driver.live && driver.is_free() && driver.pending.is_empty();
-        let more = driver.invites.len() < limit;
-        if driver.online {
-            self.timers.set(Timer::Invite, now + self.config.timers.decision_period);
-        }
-        if !ready || !more || self.halted.is_some() {
-            return;
-        }
-        if let Some(rider) = self.pick_rider(now) {
-            self.send_invite(now, &rider);
-        }
-    }
-
-    /// The rider that `nearest-pair` over the own view gives to this driver.
-    fn pick_rider(&self, now: Timestamp) -> Option<PublicKey> {
-        let driver = self.driver.as_ref()?;
-        let profile = driver.profile.as_ref()?;
-        let here = driver.position.as_ref()?.cell()?;
-        let invited = |key: &PublicKey, attempt: u16, slot: u64| {
-            driver.invites.iter().any(|one| one.rider == *key && one.attempt == attempt && one.slot == slot)
-        };
-        let exclude = |key: &PublicKey| self.never(key, now);
-        let query = Query {
-            near: here.centre(),
-            radius_m: None,
-            limit: VIEW_MAX,
-            want: RiderWant {
-                class: Some(profile.class),
-                seats: profile.seats,
-                features: profile.features,
-                tariff: Some(profile.tariff),
-                min_level: self.rider_level(),
-            },
-            speed_kmh: self.config.speed_kmh,
-            exclude: &exclude,
-        };
-        let waiting = search_riders(&self.book, now, &query).candidates;
-        let party = |key: &PublicKey, cell: Cell| Party { key: *key.as_bytes(), at: cell.centre() };
-        let riders: Vec<Party> =
-            waiting.iter().map(|one| party(one.booked.key(), one.booked.offer.body().cell)).collect();
-        let mut drivers = vec![party(&driver.key, here)];
-        let others = self.book.nearest_drivers(here.centre(), now).take(VIEW_MAX);
-        drivers.extend(others.map(|(booked, _)| party(booked.key(), booked.offer.body().cell)));
-        let pairs = nearest_pair(&riders, &drivers, &|_, _| true);
-        let (mine, _) = pairs.into_iter().find(|(_, driver)| *driver == 0)?;
-        let chosen = &waiting[mine].booked;
-        let attempt = chosen.offer.body().live.as_ref()?.attempt;
-        (!invited(chosen.key(), attempt, driver.lane.slot)).then(|| *chosen.key())
-    }
-
-    fn send_invite(&mut self, now: Timestamp, rider: &PublicKey) {
-        let Some(booked) = self.book.rider(rider).cloned() else { return };
-        let Some(terms) = booked.offer.body().live.clone() else { return };
-        let Some(driver) = self.driver.as_ref() else { return };
-        let Some(own) = driver.offers.back().cloned() else { return };
-        let Some(cell) = driver.position.as_ref().and_then(PublishedPosition::cell) else { return };
-        let slot = driver.lane.slot;
-        let body = Invite {
-            to: *rider,
-            issued: now,
-            rider_offer_id: booked.offer.id(),
-            offer_id: own.id(),
-            slot,
-            eta: self.eta(cell, booked.offer.body().cell),
-            valid: self.config.timers.invite_valid,
-            ext: Extensions::NONE,
-        };
-        let invite = self.sign(&driver.signing, body);
-        let until = now + self.config.timers.invite_valid;
-        let open = OpenInvite { rider: *rider, attempt: terms.attempt, slot, until };
-        if let Some(driver) = self.driver.as_mut() {
-            driver.invites.push(open);
-        }
-        let frame = Frame::statement(invite.bytes()).with(Attachment::DriverOffer(own.bytes().to_vec()));
-        self.say(&mut Turn::own(), terms.peer, booked.offer.body().addrs.clone(), frame, About::Once);
-    }
-
-    pub(super) fn close_invites(&mut self) {
-        if let Some(driver) = self.driver.as_mut() {
-            driver.invites.clear();
-        }
     }
 }

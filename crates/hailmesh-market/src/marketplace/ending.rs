@@ -84,7 +84,9 @@ impl Marketplace {
             }
         }
         records.push(self.close_deal(now, slot, outcome, proof));
-        self.offer_changed(now);
+        if self.driver.as_ref().is_some_and(|driver| driver.key == slot.key) {
+            self.slot_opened(now, firm);
+        }
         records
     }
 
@@ -135,7 +137,8 @@ impl Marketplace {
             self.book.unpin(&key);
             // P16.4: this node itself holds a co-signed receipt with the identity.
             if outcome == Outcome::Completed {
-                let identity = self.book.driver(&key).and_then(|booked| booked.identity).unwrap_or(key);
+                let identity =
+                    self.book.driver(&key).and_then(|booked| booked.identity().copied()).unwrap_or(key);
                 self.admission.remember(&identity, crate::certificates::Level::L1);
             }
         }
@@ -285,7 +288,7 @@ impl Marketplace {
         let ride = deal.bound.ride;
         let void = deal.last_said(Kind::Void, false);
         let void: Option<Verified<Void>> =
-            void.and_then(|said| Verified::from_own_journal(said.bytes.clone()).ok());
+            void.and_then(|said| Verified::from_own_journal(said.bytes.clone(), &*self.signatures).ok());
         let reason = match outcome {
             Outcome::NoAck => Some("the driver did not acknowledge in time"),
             Outcome::CounterpartyVoid => void.map(|void| match void.body().outcome {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use hailmesh_types::{PeerKey, PublicKey, StatementId, Timestamp};
+use hailmesh_types::{Duration, PeerKey, PublicKey, StatementId, Timestamp};
 use hailmesh_wire::{
     Address, AnyStatement, AnyVerified, Attachment, Body, Frame, FrameContent, Kind, RejectReason, Verified,
 };
@@ -220,7 +220,7 @@ impl Marketplace {
 
     fn on_refused(&mut self, now: Timestamp, about: About, reason: RejectReason) {
         match about {
-            About::Request(request) => self.on_request_refused(now, request, reason),
+            About::Request(request) => self.on_request_refused(now, request, reason, Duration::ZERO),
             About::Board(slot) => self.on_boarding_refused(slot, "the rider's node refused"),
             About::Row(..) | About::Once => {}
         }
@@ -286,7 +286,7 @@ impl Marketplace {
         {
             return turn.refuse(reason);
         }
-        let Ok(statement) = statement.verify() else {
+        let Ok(statement) = statement.verify_with(&*self.signatures) else {
             self.blame(turn.peer);
             return turn.refuse(RejectReason::Bad);
         };
@@ -442,13 +442,29 @@ impl Marketplace {
         reason: RejectReason,
         slot: Option<u64>,
     ) {
+        self.reject_until(now, turn, signing, to, about, reason, slot, Duration::ZERO);
+    }
+
+    /// As [`Marketplace::reject`], saying after which time it is worth asking again.
+    #[expect(clippy::too_many_arguments, reason = "the fields of one statement")]
+    pub(super) fn reject_until(
+        &mut self,
+        now: Timestamp,
+        turn: &mut Turn,
+        signing: &ed25519_dalek::SigningKey,
+        to: PublicKey,
+        about: StatementId,
+        reason: RejectReason,
+        slot: Option<u64>,
+        retry: Duration,
+    ) {
         let body = hailmesh_wire::Reject {
             to,
             issued: now,
             about,
             reason,
             slot,
-            retry: hailmesh_types::Duration::ZERO,
+            retry,
             ext: hailmesh_wire::Extensions::NONE,
         };
         let statement = self.sign(signing, body);

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
-use hailmesh_types::{PublicKey, Timestamp};
+use hailmesh_types::{Duration, PublicKey, Timestamp};
 use hailmesh_wire::{
-    DecodeError, Evidence, EvidenceKind, Header, RiderOffer, ShiftCert, Signed, Subject, Topic, Verified,
-    evidence,
+    AnyStatement, DecodeError, Evidence, EvidenceKind, Heard, Subject, Topic, Verified, evidence,
 };
 
 use crate::admission::News;
@@ -20,69 +19,88 @@ use crate::output::{Event, Output, Verdict};
 use super::timers::Timer;
 use super::{Marketplace, PendingEvidence, TIDY_EVERY_MS};
 
-/// Certificates remembered as looked at.
-const CERTS_SEEN_MAX: usize = 4_096;
+/// Time between two looks for offers that have ended.
+const EXPIRY_PAUSE: Duration = Duration::from_secs(10);
 /// Evidence that waits to be gossiped, at the most.
 const EVIDENCE_PENDING_MAX: usize = 256;
 
 impl Marketplace {
-    pub(super) fn on_gossip(&mut self, now: Timestamp, message: MessageRef, topic: &Topic, bytes: Vec<u8>) {
-        if self.is_from_own_key(&bytes) {
-            self.watch_for_copies(now, &bytes);
+    pub(super) fn on_gossip(&mut self, now: Timestamp, message: MessageRef, topic: &Topic, heard: &Heard) {
+        if self.is_from_own_key(heard) {
+            self.watch_for_copies(now, heard);
             return self.out(Output::Judge { message, verdict: Verdict::Ignore });
         }
-        let network = self.network;
-        let check =
-            |found: &Evidence| -> Result<(), DecodeError> { evidence::check(found, network).map(|_| ()) };
-        let judged = self.admission.judge(&mut self.book, now, message.source, topic, &bytes, &check);
-        self.out(Output::Judge { message, verdict: judged.verdict });
-        self.on_news(now, judged.news);
+        let (network, signatures) = (self.network, &*self.signatures);
+        let check = |found: &Evidence| -> Result<(), DecodeError> {
+            evidence::check(found, network, signatures).map(|_| ())
+        };
+        let mut news = std::mem::take(&mut self.news);
+        let (book, source) = (&mut self.book, message.source);
+        let stop = self.admission.judge_into(book, now, source, topic, heard, &check, &mut news);
+        self.out(Output::Judge { message, verdict: stop.verdict() });
+        self.on_news(now, news.drain(..));
+        self.news = news;
     }
 
-    pub(super) fn on_news(&mut self, now: Timestamp, news: Vec<News>) {
-        let mut look_again = false;
+    pub(super) fn on_news(&mut self, now: Timestamp, news: impl IntoIterator<Item = News>) {
         for one in news {
             match one {
                 News::Driver(booked) => {
-                    let found = self.witness.observe_offer(now, &booked.offer);
-                    self.accuse(now, found);
+                    // A refresh contradicts nothing that the one before it did not.
+                    if !booked.repeats {
+                        let found = self.witness.observe_offer(now, &booked.offer);
+                        self.accuse(now, found);
+                    }
                     self.watch_counterparty(now, &booked);
-                    self.watch_certificates(now, &booked);
-                    look_again = true;
+                    self.on_driver_heard(now, &booked);
                 }
-                News::Rider(_) => self.timers.set_by(Timer::Invite, now),
+                News::Rider(booked) => self.on_rider_heard(now, &booked),
+                // Two of one identity that overlap: E7.
+                News::Shift(cert) => {
+                    let found = self.witness.observe_cert(now, &cert);
+                    self.accuse(now, found);
+                }
                 News::Withdrawn(..) => {}
                 News::Equivocation { accused, first, second } => {
                     let both = vec![first.to_vec(), second.to_vec()];
-                    let found = evidence::build(EvidenceKind::E6, accused, both, Vec::new(), self.network);
+                    let found = evidence::build(
+                        EvidenceKind::E6,
+                        accused,
+                        both,
+                        Vec::new(),
+                        self.network,
+                        &*self.signatures,
+                    );
                     self.accuse(now, found.into_iter().collect());
                 }
                 News::Evidence(found) => self.note_evidence(now, &found),
                 News::Revocation(_) | News::CertificateWanted(..) => {}
             }
         }
-        self.timers.set_or_clear(Timer::Expiry, self.book.next_expiry());
-        if look_again && self.is_shopping() {
-            let free = self
-                .rider
-                .as_ref()
-                .and_then(|rider| rider.search.as_ref())
-                .is_some_and(|s| s.asks.is_empty());
-            if free {
-                self.shop(now);
-            }
-        }
+        self.arm_expiry(now);
     }
 
     pub(super) fn on_expiry(&mut self, now: Timestamp) {
-        self.book.expire(now);
+        let ended = !self.book.expire(now).is_empty();
         if now.millis_since(self.tidied) >= TIDY_EVERY_MS {
             self.tidied = now;
             self.admission.expire(now);
         }
-        self.timers.set_or_clear(Timer::Expiry, self.book.next_expiry());
+        self.arm_expiry(now);
         // With fewer offers known, the ring may have to widen.
-        self.follow_ring(now);
+        if ended {
+            self.follow_ring(now);
+        }
+    }
+
+    /// Offers that have ended are not shown by the book, so that there is no hurry to take
+    /// them out.
+    fn arm_expiry(&mut self, now: Timestamp) {
+        if !self.timers.has_expiry()
+            && let Some(next) = self.book.next_expiry()
+        {
+            self.timers.set(Timer::Expiry, next.max(now + EXPIRY_PAUSE));
+        }
     }
 
     pub(super) fn on_peer_subscribed(&mut self, now: Timestamp, topic: Topic) {
@@ -108,8 +126,8 @@ impl Marketplace {
 
     // ---- copies of the own key ----
 
-    fn is_from_own_key(&self, bytes: &[u8]) -> bool {
-        let Ok(header) = Header::peek(bytes) else { return false };
+    fn is_from_own_key(&self, heard: &Heard) -> bool {
+        let Ok(header) = heard.header() else { return false };
         let driver = self.driver.as_ref().is_some_and(|driver| driver.key.as_bytes() == &header.signer);
         driver
             || self
@@ -119,14 +137,11 @@ impl Marketplace {
     }
 
     /// P11.9: a verified offer of an own key with a number that was not used here.
-    fn watch_for_copies(&mut self, now: Timestamp, bytes: &[u8]) {
-        use hailmesh_wire::DriverOffer;
-        let shared: Arc<[u8]> = bytes.into();
+    fn watch_for_copies(&mut self, now: Timestamp, heard: &Heard) {
+        let Ok(statement) = heard.statement() else { return };
         if let Some(driver) = self.driver.as_ref() {
-            let Ok(offer) = Signed::<DriverOffer>::decode(Arc::clone(&shared)).and_then(Signed::verify)
-            else {
-                return;
-            };
+            let AnyStatement::DriverOffer(offer) = statement else { return };
+            let Ok(offer) = offer.clone().verify_with(&*self.signatures) else { return };
             let body = offer.body();
             let open = driver.lane.slot + u64::from(!driver.is_free());
             let ours = body.seq <= driver.seq && body.slot <= open;
@@ -135,7 +150,8 @@ impl Marketplace {
                 self.on_cloned(now, key);
             }
         } else if let Some(rider) = self.rider.as_ref()
-            && let Ok(offer) = Signed::<RiderOffer>::decode(shared).and_then(Signed::verify)
+            && let AnyStatement::RiderOffer(offer) = statement
+            && let Ok(offer) = offer.clone().verify_with(&*self.signatures)
             && let Some(chain) = rider.chains.get(offer.signer())
             && offer.network() == self.network
             && offer.body().seq > chain.seq
@@ -169,30 +185,12 @@ impl Marketplace {
         }
     }
 
-    /// Two shift certificates of one identity that overlap (E7).
-    fn watch_certificates(&mut self, now: Timestamp, booked: &BookedDriver) {
-        for bytes in &booked.offer.body().certs {
-            let Ok(cert) = Signed::<ShiftCert>::decode(bytes.as_slice()) else { continue };
-            if self.certs_seen.contains(&cert.id()) {
-                continue;
-            }
-            let Ok(cert) = cert.verify() else { continue };
-            // To look at one twice costs a signature check and finds nothing new.
-            if self.certs_seen.len() >= CERTS_SEEN_MAX {
-                self.certs_seen.clear();
-            }
-            self.certs_seen.insert(cert.id());
-            let found = self.witness.observe_cert(now, &cert);
-            self.accuse(now, found);
-        }
-    }
-
     // ---- evidence ----
 
     /// Stores, bans and, in a while, gossips what the witness has found.
     pub(super) fn accuse(&mut self, now: Timestamp, found: Vec<Evidence>) {
         for evidence in found {
-            let identity = self.book.driver(&evidence.accused).and_then(|booked| booked.identity);
+            let identity = self.book.driver(&evidence.accused).and_then(|booked| booked.identity().copied());
             self.store_evidence(now, evidence, identity);
         }
     }
@@ -243,7 +241,7 @@ impl Marketplace {
     fn note_evidence(&mut self, now: Timestamp, found: &Verified<Evidence>) {
         let body = found.body();
         self.admission.purge(&mut self.book, now);
-        let identity = self.book.driver(&body.accused).and_then(|booked| booked.identity);
+        let identity = self.book.driver(&body.accused).and_then(|booked| booked.identity().copied());
         let until = self.ban(now, &body.accused, identity, body.kind);
         let bytes = Arc::clone(found.bytes());
         let mut records =

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hailmesh_types::{NetworkName, Timestamp};
-use hailmesh_wire::RideState;
+use hailmesh_wire::{Ed25519, RideState};
 
 use crate::journal::{Record, RideId, Role, SlotRef};
 use crate::view::{RideView, Step};
@@ -42,7 +42,7 @@ impl StoredRide {
         let mut found: Option<Self> = None;
         for slot in order {
             let Some(draft) = drafts.remove(&slot) else { continue };
-            let (deal, steps) = restore_deal(slot, draft)?;
+            let (deal, steps) = restore_deal(slot, draft, &Ed25519)?;
             let (ride, role, at) = (deal.bound.ride, deal.role(), deal.bound.at);
             let mut entry = match found {
                 Some(found) => found.entry,
@@ -88,6 +88,7 @@ impl Ride {
             asked: 0,
             settle_ms: None,
             no_match: None,
+            choice: None,
         }
     }
 

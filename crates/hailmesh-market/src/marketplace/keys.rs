@@ -88,7 +88,7 @@ impl Marketplace {
     /// A shift key with a certificate of the own identity (P16.2).
     fn certified(&mut self, now: Timestamp, signing: SigningKey, replaces: Option<Replaces>) -> DriverSide {
         let until = now + SHIFT_LIFE;
-        let mut driver = DriverSide::new(signing, until, &self.config.limits);
+        let mut driver = DriverSide::new(signing, until, &self.config.limits, self.hash_key);
         let serial = u64::from_le_bytes(self.random());
         let body = ShiftCert {
             serial,
@@ -118,6 +118,7 @@ impl Marketplace {
         let mut driver = self.certified(now, signing, Some(replaces));
         driver.profile = old.profile;
         driver.online = old.online;
+        driver.free_since = old.free_since;
         driver.position = old.position;
         driver.retired = old.retired;
         self.book.unpin(&old.key);

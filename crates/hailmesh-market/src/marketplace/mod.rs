@@ -7,6 +7,7 @@
 mod deal;
 mod driver;
 mod driver_asks;
+mod driver_choice;
 mod driver_firm;
 mod driver_offer;
 mod ending;
@@ -15,11 +16,13 @@ mod gossip;
 mod history;
 mod keys;
 mod last_words;
+mod listening;
 mod outbox;
 mod queries;
 mod recover;
 mod ride;
 mod rider;
+mod rider_choice;
 mod rider_compare;
 mod rider_offer;
 mod rider_search;
@@ -27,25 +30,27 @@ mod sharing;
 mod status;
 mod timers;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
 use hailmesh_types::{AgreementId, Duration, PeerKey, PublicKey, StatementId, Timestamp};
-use hailmesh_wire::{Address, Body, Kind, NetworkId, RideState, Verified};
+use hailmesh_wire::{Address, Body, Ed25519, Kind, NetworkId, RideState, Signatures, Verified};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::admission::Admission;
+use crate::admission::{Admission, News};
 use crate::book::OfferBook;
 use crate::budget::Buckets;
 use crate::command::{Answer, Command, CommandError};
 use crate::config::{Config, ConfigError};
 use crate::input::{AskId, Input, Origin};
 use crate::journal::{Record, RideId, Role, SecretSeed, SlotRef};
+use crate::matching::{StraightLine, TravelTime};
 use crate::output::{Event, Output};
 use crate::position::TopicRing;
-use crate::view::{NoMatch, Step};
+use crate::table::HashKey;
+use crate::view::{Choice, NoMatch, Step};
 use crate::witness::Witness;
 
 use deal::Deal;
@@ -81,17 +86,20 @@ pub struct Keys {
 
 /// The marketplace of one node. See the crate's documentation for its contract.
 pub struct Marketplace {
-    config: Config,
+    config: Arc<Config>,
+    signatures: Arc<dyn Signatures>,
     network: NetworkId,
     role: Option<Role>,
     identity: SigningKey,
     transport: PeerKey,
     rng: ChaCha8Rng,
+    hash_key: HashKey,
+    travel: Arc<dyn TravelTime>,
     outputs: VecDeque<Output>,
+    /// Kept for its room: every message brings at most a few.
+    news: Vec<News>,
     timers: Timers,
     peers: BTreeMap<PeerKey, Peer>,
-    /// Certificates whose overlaps were looked at already.
-    certs_seen: BTreeSet<StatementId>,
     addresses: Vec<Address>,
     book: OfferBook,
     admission: Admission,
@@ -153,6 +161,7 @@ struct Ride {
     asked: u32,
     settle_ms: Option<u64>,
     no_match: Option<NoMatch>,
+    choice: Option<Choice>,
 }
 
 /// What one abuse of an exchange costs a peer (P13.11), and how many are counted.
@@ -172,36 +181,65 @@ impl Marketplace {
     ///
     /// # Errors
     /// The first configuration value outside its bounds.
-    pub fn new(config: Config, keys: Keys, seed: [u8; 32], now: Timestamp) -> Result<Self, ConfigError> {
-        let mut market = Self::empty(config, &keys, seed, now)?;
+    pub fn new(
+        config: impl Into<Arc<Config>>,
+        keys: Keys,
+        seed: [u8; 32],
+        now: Timestamp,
+    ) -> Result<Self, ConfigError> {
+        Self::new_with(config, keys, seed, now, Arc::new(Ed25519))
+    }
+
+    /// As [`Marketplace::new`] with these signatures: for simulations, whose hosts all
+    /// have the same. A node on a network never calls this.
+    ///
+    /// # Errors
+    /// As [`Marketplace::new`].
+    pub fn new_with(
+        config: impl Into<Arc<Config>>,
+        keys: Keys,
+        seed: [u8; 32],
+        now: Timestamp,
+        signatures: Arc<dyn Signatures>,
+    ) -> Result<Self, ConfigError> {
+        let mut market = Self::empty(config.into(), &keys, seed, now, signatures)?;
         market.start(&keys, now);
         Ok(market)
     }
 
-    fn empty(config: Config, keys: &Keys, seed: [u8; 32], now: Timestamp) -> Result<Self, ConfigError> {
+    fn empty(
+        config: Arc<Config>,
+        keys: &Keys,
+        seed: [u8; 32],
+        now: Timestamp,
+        signatures: Arc<dyn Signatures>,
+    ) -> Result<Self, ConfigError> {
         config.check()?;
         let network = NetworkId::of(&config.network);
         let limits = &config.limits;
         let identity_key = PublicKey::from(keys.identity.verifying_key());
+        // Another stream than that of nonces, keys and delays.
+        let mut secrets = ChaCha8Rng::from_seed(seed);
+        secrets.set_stream(1);
+        let hash_key = HashKey::new([secrets.next_u64(), secrets.next_u64()]);
         Ok(Self {
             network,
             role: keys.role,
             identity: keys.identity.clone(),
             transport: keys.transport.unwrap_or_else(|| identity_key.to_peer_key()),
             rng: ChaCha8Rng::from_seed(seed),
+            hash_key,
+            travel: Arc::new(StraightLine { speed_kmh: config.speed_kmh }),
             outputs: VecDeque::new(),
+            news: Vec::new(),
             timers: Timers::default(),
             peers: BTreeMap::new(),
-            certs_seen: BTreeSet::new(),
             addresses: Vec::new(),
-            book: OfferBook::new(limits),
-            admission: Admission::new(
-                config.network.clone(),
-                config.pow_bits,
-                config.issuers.clone(),
-                limits.clone(),
-            ),
-            witness: Witness::new(limits.witnessed_accepts, limits.witness_span),
+            book: OfferBook::with_hash_key(limits, hash_key),
+            admission: Admission::of(Arc::clone(&config), hash_key).with_signatures(Arc::clone(&signatures)),
+            witness: Witness::new(limits.witnessed_accepts, limits.witness_span)
+                .with_signatures(Arc::clone(&signatures))
+                .with_hash_key(hash_key),
             ring: TopicRing::new(limits.topics),
             followed: BTreeMap::new(),
             driver: None,
@@ -212,9 +250,9 @@ impl Marketplace {
             outbox: Outbox::default(),
             asks: BTreeMap::new(),
             next_ask: 0,
-            exchanges: Buckets::new(limits.exchanges, limits.peer_buckets),
+            exchanges: Buckets::new(limits.exchanges, limits.peer_buckets, hash_key),
             sticky: Sticky::default(),
-            statuses: Buckets::new(limits.status, limits.peer_buckets),
+            statuses: Buckets::new(limits.status, limits.peer_buckets, hash_key),
             evidence: Vec::new(),
             work: Vec::new(),
             evidence_count: 0,
@@ -223,14 +261,23 @@ impl Marketplace {
             tidied: now,
             started: now,
             config,
+            signatures,
         })
+    }
+
+    /// Takes driving times from here instead of straight lines: a map of roads is public
+    /// knowledge. To be set before the first input.
+    #[must_use]
+    pub fn with_travel_time(mut self, travel: Arc<dyn TravelTime>) -> Self {
+        self.travel = travel;
+        self
     }
 
     /// Takes note of something that happened. Never fails: bad bytes of a stranger
     /// become a verdict and a count.
     pub fn handle_input(&mut self, now: Timestamp, input: Input) {
         match input {
-            Input::Gossip { message, topic, bytes } => self.on_gossip(now, message, &topic, bytes),
+            Input::Gossip { message, topic, heard } => self.on_gossip(now, message, &topic, &heard),
             Input::Request { exchange, peer, frame } => self.on_request(now, exchange, peer, &frame),
             Input::Response { ask, peer, frame } => self.on_response(now, ask, peer, &frame),
             Input::SendFailed { ask, .. } => self.on_send_failed(now, ask),
@@ -291,7 +338,12 @@ impl Marketplace {
 
     /// The next thing to do; nothing when all is done.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front();
+        if self.outputs.is_empty() {
+            // From the beginning again: the same memory for every message.
+            self.outputs.clear();
+        }
+        output
     }
 
     /// When to give [`Input::Timeout`], and why.
@@ -333,6 +385,7 @@ impl Marketplace {
             Timer::Withdraw => self.withdraw_due(now),
             Timer::Position => self.on_position_tick(now),
             Timer::Ring => self.follow_ring(now),
+            Timer::Listen => self.listen_again(now),
             Timer::Expiry => self.on_expiry(now),
             Timer::Evidence => self.gossip_evidence(now),
             Timer::Rotate => self.rotate_key(now),
@@ -398,7 +451,7 @@ impl Marketplace {
     }
 
     fn sign<T: Body>(&self, key: &SigningKey, body: T) -> Verified<T> {
-        Verified::sign(key, self.network, body)
+        Verified::sign_with(&*self.signatures, key, self.network, body)
     }
 
     fn random<const N: usize>(&mut self) -> [u8; N] {

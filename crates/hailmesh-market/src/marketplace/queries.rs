@@ -152,7 +152,7 @@ impl Marketplace {
 
     /// What a rider is called when a wish does not say.
     #[must_use]
-    pub const fn rider_name(&self) -> &Text<32> {
+    pub fn rider_name(&self) -> &Text<32> {
         &self.config.rider_name
     }
 }
@@ -195,6 +195,7 @@ pub(super) fn view_of(ride: RideId, entry: &Ride, deal: Option<&Deal>, with: Opt
         has_receipt: deal.is_some_and(|deal| deal.confirm.is_some()),
         cancel_fee: None,
         no_match: entry.no_match.clone(),
+        choice: entry.choice.clone(),
     }
 }
 

@@ -1,10 +1,11 @@
 //! Rebuilding a marketplace from its journal (P11.6).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
 use hailmesh_types::{PublicKey, Timestamp};
-use hailmesh_wire::{AnyStatement, RideState, Verified};
+use hailmesh_wire::{AnyStatement, Ed25519, RideState, Signatures, Verified};
 
 use crate::config::{Config, ConfigError};
 use crate::handshake::{Binding, DriverLane, Held, LaneState, PastBinding, PastSlot, RiderChain, RiderState};
@@ -58,13 +59,28 @@ impl Marketplace {
     /// A configuration value outside its bounds, or a journal that cannot be trusted:
     /// then nothing must be signed with its keys.
     pub fn recover(
-        config: Config,
+        config: impl Into<Arc<Config>>,
         keys: Keys,
         seed: [u8; 32],
         records: impl IntoIterator<Item = Record>,
         now: Timestamp,
     ) -> Result<Self, RecoverError> {
-        let mut market = Self::empty(config, &keys, seed, now)?;
+        Self::recover_with(config, keys, seed, records, now, Arc::new(Ed25519))
+    }
+
+    /// As [`Marketplace::recover`] with these signatures: see [`Marketplace::new_with`].
+    ///
+    /// # Errors
+    /// As [`Marketplace::recover`].
+    pub fn recover_with(
+        config: impl Into<Arc<Config>>,
+        keys: Keys,
+        seed: [u8; 32],
+        records: impl IntoIterator<Item = Record>,
+        now: Timestamp,
+        signatures: Arc<dyn Signatures>,
+    ) -> Result<Self, RecoverError> {
+        let mut market = Self::empty(config.into(), &keys, seed, now, signatures)?;
         let mut held: BTreeMap<PublicKey, KeyRecord> = BTreeMap::new();
         let mut erased: Vec<PublicKey> = Vec::new();
         let mut seqs: BTreeMap<PublicKey, u64> = BTreeMap::new();
@@ -106,7 +122,7 @@ impl Marketplace {
     }
 
     fn restore_slot(&mut self, slot: SlotRef, draft: Draft) -> Result<(), RecoverError> {
-        let (deal, steps) = restore_deal(slot, draft)?;
+        let (deal, steps) = restore_deal(slot, draft, &*self.signatures)?;
         let (ride, role, at) = (deal.bound.ride, deal.role(), deal.bound.at);
         if !self.rides.contains_key(&ride) {
             self.add_ride(ride, role, made(ride, at));
@@ -136,10 +152,12 @@ impl Marketplace {
             held.values().filter(|key| key.role == Role::Driver && usable(key)).max_by_key(|key| key.created);
         if let (Some(current), Some(Role::Driver)) = (current, self.role) {
             let signing = SigningKey::from_bytes(&current.secret.0);
-            let mut driver = DriverSide::new(signing, current.until, &self.config.limits);
+            let mut driver = DriverSide::new(signing, current.until, &self.config.limits, self.hash_key);
             driver.replaces_lost = current.replaces_lost;
-            driver.cert =
-                current.cert.as_ref().and_then(|cert| Verified::from_own_journal(cert.clone()).ok());
+            driver.cert = current
+                .cert
+                .as_ref()
+                .and_then(|cert| Verified::from_own_journal(cert.clone(), &*self.signatures).ok());
             driver.lane = self.lane_of_deals(&current.key);
             driver.seq = seqs.get(&current.key).copied().unwrap_or(0);
             driver.seq_limit = driver.seq;
@@ -274,11 +292,12 @@ impl Marketplace {
 pub(super) fn restore_deal(
     slot: SlotRef,
     draft: Draft,
+    signatures: &dyn Signatures,
 ) -> Result<(Deal, Vec<(RideState, Timestamp)>), RecoverError> {
     let damaged =
         |what: Missing| RecoverError::Damaged { slot: slot.slot, key: format!("{:?}", slot.key), what };
     let bound = draft.bound.ok_or_else(|| damaged("its binding is missing"))?;
-    let mut deal = Deal::restore(bound, draft.said).map_err(damaged)?;
+    let mut deal = Deal::restore(bound, draft.said, signatures).map_err(damaged)?;
     for (purpose, bytes) in draft.secrets {
         deal.secrets.insert(purpose, bytes);
     }

@@ -193,6 +193,7 @@ impl Marketplace {
         self.state(now, slot, body, records);
         self.timers.clear(Timer::EnRoute(slot));
         self.drive(now, &mut Turn::own(), slot.key, DriverEvent::Boarded);
+        self.expect_end(now, slot, true);
         self.set_ride(now, ride, RideState::InProgress, None);
         true
     }

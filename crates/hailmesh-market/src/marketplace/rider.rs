@@ -15,6 +15,7 @@ use crate::budget::Bucket;
 use crate::command::{Answer, CommandError};
 use crate::handshake::{RiderChain, RiderEvent, RiderState, RiderWrite};
 use crate::journal::{Bound, Record, RideId, Role, SecretPurpose, SlotRef};
+use crate::matching::TOLD_STEP;
 use crate::output::Event;
 
 use super::Marketplace;
@@ -152,7 +153,7 @@ impl Marketplace {
         if body.lane != 0 || body.slot < request.driver_slot {
             return Err("an old slot");
         }
-        if body.prev.check_driver(body.slot).is_err() {
+        if body.prev.check_driver(body.slot, &*self.signatures).is_err() {
             return Err("a broken chain");
         }
         let counter = pending.counter.as_ref().map(|counter| counter.body());
@@ -160,8 +161,13 @@ impl Marketplace {
             Ok(limit) if body.fare <= limit => {}
             _ => return Err("a fare above the limit"),
         }
-        if self.admission.is_banned(accept.signer(), pending.offer.identity.as_ref(), now) {
+        if self.admission.is_banned(accept.signer(), pending.offer.identity(), now) {
             return Err("banned");
+        }
+        let left = self.rider.as_ref().and_then(|rider| rider.search.as_ref()?.pickup_left(now));
+        // Told times are rounded up: only the least that one can mean counts.
+        if left.is_some_and(|left| body.eta.saturating_sub(TOLD_STEP) > left) {
+            return Err("a pickup too late");
         }
         Ok(())
     }
@@ -384,7 +390,7 @@ impl Marketplace {
             ref_id: None,
             ext: Extensions::NONE,
         };
-        let release = Verified::sign(&chain.signing, self.network, body);
+        let release = Verified::sign_with(&*self.signatures, &chain.signing, self.network, body);
         let addrs = self.book.driver(&driver).map(|booked| booked.offer.body().addrs.clone());
         let frame = Frame::statement(release.bytes());
         self.say(turn, driver.to_peer_key(), addrs.unwrap_or_default(), frame, About::Once);
@@ -396,14 +402,14 @@ impl Marketplace {
         match turn.about {
             Some(About::Board(slot)) => self.on_boarding_refused(slot, "wrong code"),
             Some(About::Request(request)) if body.about == request => {
-                self.on_request_refused(now, request, body.reason);
+                self.on_request_refused(now, request, body.reason, body.retry);
             }
             _ => {
                 // A human said no, later and in an exchange of the driver's own.
                 let asked =
                     self.rider.as_ref().and_then(|rider| rider.search.as_ref()?.asks.get(&body.about));
                 if asked.is_some_and(|pending| pending.offer.offer.signer() == reject.signer()) {
-                    self.on_request_refused(now, body.about, body.reason);
+                    self.on_request_refused(now, body.about, body.reason, body.retry);
                 }
                 turn.nothing();
             }

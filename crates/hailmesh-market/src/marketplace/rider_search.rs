@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use hailmesh_types::{Amount, Cell, Duration, PublicKey, Resolution, StatementId, Timestamp};
 use hailmesh_wire::{
-    AcceptMode, Attachment, Counter, DriverOffer, Extensions, Frame, Invite, RejectReason, Request,
-    RideState, RiderOffer, Verified,
+    AcceptMode, Attachment, Counter, Extensions, Frame, Invite, RejectReason, Request, RideState, RiderOffer,
+    Verified,
 };
 
 use crate::book::BookedDriver;
@@ -14,7 +14,7 @@ use crate::certificates::Level;
 use crate::command::{Answer, CommandError, Wish};
 use crate::handshake::RiderEvent;
 use crate::journal::{RideId, Role};
-use crate::matching::{DriverWant, Exclusion, Explain, Query, SearchReport, search_drivers};
+use crate::matching::{DETOUR, Exclusion};
 use crate::view::NoMatch;
 
 use super::Marketplace;
@@ -23,8 +23,6 @@ use super::rider::Chain;
 use super::rider_compare::Offered;
 use super::timers::Timer;
 
-/// How much longer the road is than the great circle.
-const DETOUR: f64 = 1.3;
 /// Distance assumed for a ride without a destination, metres: only caps the fare.
 const OPEN_RIDE_M: u32 = 30_000;
 /// Time assumed for a ride without a destination.
@@ -33,8 +31,8 @@ const OPEN_RIDE: Duration = Duration::from_secs(3_600);
 const REFUSED: Duration = Duration::from_secs(20);
 /// The same for a driver that is only engaged for the moment.
 const BUSY: Duration = Duration::from_secs(3);
-/// Candidates looked at, at the most.
-const CANDIDATES: usize = 16;
+/// Without a reason the view is looked at again after so many decision periods.
+const LOOKS_IDLE: u32 = 50;
 /// Most drivers remembered as having said no.
 const REFUSALS_MAX: usize = 1_000;
 
@@ -43,6 +41,8 @@ pub(super) struct Search {
     pub(super) ride: RideId,
     pub(super) key: PublicKey,
     pub(super) wish: Wish,
+    /// When the user asked for the ride.
+    pub(super) started: Timestamp,
     pub(super) attempt: u16,
     pub(super) deadline: Timestamp,
     pub(super) first_request: Option<Timestamp>,
@@ -50,7 +50,9 @@ pub(super) struct Search {
     pub(super) asks: BTreeMap<StatementId, Pending>,
     /// ACCEPTs that are compared with each other (P7.23).
     pub(super) offered: Vec<Offered>,
-    refused: BTreeMap<PublicKey, Timestamp>,
+    pub(super) refused: BTreeMap<PublicKey, Timestamp>,
+    /// When the view was last looked at.
+    pub(super) looked: Option<Timestamp>,
     answers: BTreeMap<String, u32>,
     /// The rider offer that is out, if one is.
     pub(super) offer: Option<Verified<RiderOffer>>,
@@ -65,7 +67,7 @@ pub(super) struct Pending {
     pub(super) offer: Arc<BookedDriver>,
     pub(super) request: Verified<Request>,
     pub(super) counter: Option<Verified<Counter>>,
-    human: bool,
+    pub(super) human: bool,
 }
 
 impl Marketplace {
@@ -108,6 +110,7 @@ impl Marketplace {
             ride,
             key,
             wish,
+            started: now,
             attempt: 1,
             deadline,
             first_request: None,
@@ -115,6 +118,7 @@ impl Marketplace {
             asks: BTreeMap::new(),
             offered: Vec::new(),
             refused: BTreeMap::new(),
+            looked: None,
             answers: BTreeMap::new(),
             offer: None,
             opened: false,
@@ -137,24 +141,24 @@ impl Marketplace {
         if !self.is_shopping() || self.compare(now) {
             return;
         }
-        let report = self.candidates(now);
+        let survey = self.survey(now);
         let timers = self.config.timers;
-        let Some(search) = self.rider.as_ref().and_then(|rider| rider.search.as_ref()) else { return };
+        let Some(search) = self.rider.as_mut().and_then(|rider| rider.search.as_mut()) else { return };
+        search.looked = Some(now);
         let human = search.asks.values().any(|pending| pending.human);
         let room = search.asks.len() < usize::from(timers.hedge_max) && !human;
         let step_over = search.last_request.map(|last| last + timers.hedge_step);
-        let none_known = report.candidates.is_empty() && search.asks.is_empty();
-        let pick = report.candidates.iter().find(|candidate| {
-            let mode = candidate.booked.offer.body().live.as_ref().map(|terms| terms.accept_mode);
-            // Each ask to a human is a ringing phone: one at a time (P5.8).
-            search.asks.is_empty() || mode != Some(AcceptMode::Ask)
-        });
+        let idle = search.asks.is_empty();
+        let none_known = survey.ranked.is_empty() && idle;
+        // Each ask to a human is a ringing phone: one at a time (P5.8).
+        let pick = survey.ranked.iter().find(|one| one.due <= now && (idle || !one.is_human()));
         match (pick, step_over) {
-            (Some(_), Some(due)) if room && !search.asks.is_empty() && due > now => {
+            (Some(_), Some(due)) if room && !idle && due > now => {
                 self.timers.set(Timer::Hedge, due);
             }
-            (Some(candidate), _) if room => {
-                let driver = Arc::clone(&candidate.booked);
+            (Some(chosen), _) if room => {
+                let driver = Arc::clone(&chosen.booked);
+                self.note_choice(now, chosen, &survey);
                 self.ask_driver(now, driver, None, None);
                 self.timers.set(Timer::Hedge, now + timers.hedge_step);
             }
@@ -164,45 +168,15 @@ impl Marketplace {
             // P5.13: nobody to ask, so be found.
             self.open_search(now);
         }
-        self.timers.set_by(Timer::Decide, now + timers.decision_period);
-    }
-
-    /// The drivers that could be asked, and why the others are not.
-    fn candidates(&self, now: Timestamp) -> SearchReport<DriverOffer> {
-        let Some(search) = self.rider.as_ref().and_then(|rider| rider.search.as_ref()) else {
-            return SearchReport { candidates: Vec::new(), explain: Explain::default() };
-        };
-        let wish = &search.wish;
-        let (dist_m, ride_time) = self.trip(wish);
-        let want = DriverWant {
-            class: Some(wish.class),
-            seats: wish.party,
-            features: wish.features,
-            max_fare: wish.max_fare,
-            currency: wish.currency,
-            dist_m: Some(dist_m),
-            ride_time: Some(ride_time),
-            min_level: self.driver_level(),
-        };
-        let exclude = |key: &PublicKey| {
-            let asked = search.asks.values().any(|pending| pending.offer.key() == key);
-            let refused = search.refused.get(key).is_some_and(|until| *until > now);
-            if asked || refused { Some(Exclusion::Busy) } else { self.never(key, now) }
-        };
-        let query = Query {
-            near: *wish.from.expose(),
-            radius_m: None,
-            limit: CANDIDATES,
-            want,
-            speed_kmh: self.config.speed_kmh,
-            exclude: &exclude,
-        };
-        search_drivers(&self.book, now, &query)
+        let next = survey.ranked.iter().map(|one| one.due).filter(|due| *due > now).min();
+        let soon = now + timers.decision_period;
+        let later = now + timers.decision_period.saturating_mul(LOOKS_IDLE);
+        self.timers.set_by(Timer::Decide, next.unwrap_or(later).clamp(soon, later));
     }
 
     /// Why a key is never a partner.
     pub(super) fn never(&self, key: &PublicKey, now: Timestamp) -> Option<Exclusion> {
-        let identity = self.book.driver(key).and_then(|booked| booked.identity);
+        let identity = self.book.driver(key).and_then(|booked| booked.identity().copied());
         if self.is_own(key) {
             Some(Exclusion::Own)
         } else if self.admission.is_banned(key, identity.as_ref(), now) {
@@ -333,9 +307,17 @@ impl Marketplace {
         self.drop_ask(now, &request, word, REFUSED);
     }
 
-    pub(super) fn on_request_refused(&mut self, now: Timestamp, request: StatementId, reason: RejectReason) {
+    /// `retry` is when the driver says that asking again may help; zero: it does not say.
+    pub(super) fn on_request_refused(
+        &mut self,
+        now: Timestamp,
+        request: StatementId,
+        reason: RejectReason,
+        retry: Duration,
+    ) {
         let pause = match reason {
             RejectReason::Busy | RejectReason::SlotAhead | RejectReason::Expired => BUSY,
+            RejectReason::TooFar if retry > Duration::ZERO => retry.min(REFUSED),
             _ => REFUSED,
         };
         self.drop_ask(now, &request, &reason.to_string(), pause);
@@ -390,18 +372,25 @@ impl Marketplace {
             search.refused.remove(invite.signer());
         }
         if let (Some(bytes), Some(peer)) = (offered, turn.peer) {
-            let judged = self.admission.admit_direct(&mut self.book, now, peer, &bytes);
+            let judged = self.admission.admit_direct(&mut self.book, now, peer, &bytes.into());
             self.on_news(now, judged.news);
         }
-        let Some(booked) = self.book.driver(invite.signer()).cloned() else { return };
+        let Some(booked) = self.book.driver(invite.signer()).cloned().map(Arc::new) else { return };
         if booked.offer.id() != body.offer_id {
             return;
         }
-        let report = self.candidates(now);
-        let fits = report.candidates.iter().any(|candidate| candidate.booked.offer.id() == body.offer_id);
+        // Answered at once when it is this driver's turn, and otherwise when it comes: who
+        // invites knows the pickup only roughly, so it may be nearer to somebody else.
+        let survey = self.survey(now);
+        let Some(one) = survey.ranked.iter().find(|one| one.booked.offer.id() == body.offer_id) else {
+            return;
+        };
         let asks =
             self.rider.as_ref().and_then(|rider| rider.search.as_ref()).map_or(0, |search| search.asks.len());
-        if fits && asks < most && !self.compare(now) {
+        if one.due > now {
+            self.timers.set_by(Timer::Decide, one.due);
+        } else if asks < most && !self.compare(now) {
+            self.note_choice(now, one, &survey);
             self.ask_driver(now, booked, None, Some(invite.id()));
         }
     }
@@ -423,7 +412,7 @@ impl Marketplace {
             return;
         }
         self.release_offered(now);
-        let report = self.candidates(now);
+        let explain = self.survey(now).explain;
         let peers = u32::try_from(self.peers.len()).unwrap_or(u32::MAX);
         let Some(rider) = self.rider.as_mut() else { return };
         let Some(search) = rider.search.as_ref() else { return };
@@ -437,7 +426,7 @@ impl Marketplace {
         }
         if let Some(entry) = self.rides.get_mut(&ride) {
             let asked = entry.asked;
-            entry.no_match = Some(NoMatch { explain: report.explain, asked, answers, peers });
+            entry.no_match = Some(NoMatch { explain, asked, answers, peers });
         }
         self.withdraw_rider_offer(now);
         self.drop_search(now, ride);

@@ -1,7 +1,5 @@
 //! Timers as values: when to be called again, and why (P12).
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use hailmesh_types::{StatementId, Timestamp};
 
 use crate::journal::{RideId, SlotRef};
@@ -49,6 +47,8 @@ pub enum Timer {
     Position,
     /// A topic is to be left (P13.2).
     Ring,
+    /// A busy driver begins to listen again.
+    Listen,
     /// Offers in the book expire.
     Expiry,
     /// Evidence is to be gossiped (P18.3).
@@ -59,25 +59,47 @@ pub enum Timer {
     Flush,
 }
 
-/// A table of timers.
+/// A table of timers: a handful.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Timers {
-    by_time: BTreeSet<(Timestamp, Timer)>,
-    by_timer: BTreeMap<Timer, Timestamp>,
+    /// The next one last.
+    set: Vec<(Timestamp, Timer)>,
+    /// When that is; nobody is to look there for nothing.
+    next: Option<Timestamp>,
+    /// Whether [`Timer::Expiry`] is among them, which every message asks.
+    expiry: bool,
 }
 
 impl Timers {
+    /// Whether [`Timer::Expiry`] is set.
+    pub(super) const fn has_expiry(&self) -> bool {
+        self.expiry
+    }
+
+    /// To be called after every change.
+    fn note(&mut self, timer: Timer, is_set: bool) {
+        self.next = self.set.last().map(|(at, _)| *at);
+        if timer == Timer::Expiry {
+            self.expiry = is_set;
+        }
+    }
+
     /// Sets a timer; one of the same value is replaced.
     pub(super) fn set(&mut self, timer: Timer, at: Timestamp) {
-        if let Some(old) = self.by_timer.insert(timer, at) {
-            self.by_time.remove(&(old, timer));
+        if let Some(position) = self.set.iter().position(|(_, set)| *set == timer) {
+            if self.set[position].0 == at {
+                return;
+            }
+            self.set.remove(position);
         }
-        self.by_time.insert((at, timer));
+        let position = self.set.partition_point(|later| *later > (at, timer));
+        self.set.insert(position, (at, timer));
+        self.note(timer, true);
     }
 
     /// Sets a timer unless it is set for an earlier time.
     pub(super) fn set_by(&mut self, timer: Timer, at: Timestamp) {
-        if self.by_timer.get(&timer).is_none_or(|set| *set > at) {
+        if self.set.iter().all(|(earlier, set)| *set != timer || *earlier > at) {
             self.set(timer, at);
         }
     }
@@ -92,22 +114,24 @@ impl Timers {
 
     /// Clears a timer.
     pub(super) fn clear(&mut self, timer: Timer) {
-        if let Some(old) = self.by_timer.remove(&timer) {
-            self.by_time.remove(&(old, timer));
+        if let Some(position) = self.set.iter().position(|(_, set)| *set == timer) {
+            self.set.remove(position);
+            self.note(timer, false);
         }
     }
 
     /// The next timer.
     pub(super) fn next(&self) -> Option<(Timestamp, Timer)> {
-        self.by_time.first().copied()
+        self.set.last().copied()
     }
 
     /// Takes the next timer that is due.
     pub(super) fn pop_due(&mut self, now: Timestamp) -> Option<Timer> {
-        let (at, timer) = self.next()?;
-        (at <= now).then(|| {
-            self.clear(timer);
-            timer
-        })
+        if self.next? > now {
+            return None;
+        }
+        let (_, timer) = self.set.pop()?;
+        self.note(timer, false);
+        Some(timer)
     }
 }

@@ -32,6 +32,8 @@ pub enum Exclusion {
     Banned,
     /// Has refused a moment ago, or is being asked already.
     Busy,
+    /// Cannot be there in time.
+    Late,
     /// Does not answer.
     Unreachable,
     /// This node itself.
@@ -52,6 +54,7 @@ impl Exclusion {
             Self::Level => "level",
             Self::Banned => "banned",
             Self::Busy => "busy",
+            Self::Late => "late",
             Self::Unreachable => "unreachable",
             Self::Own => "own",
         }
@@ -232,7 +235,7 @@ fn search<O: Offer, W>(
         match verdict {
             Ok(fare) => {
                 let eta = super::eta_over(bounds.centre_m, query.speed_kmh);
-                candidates.push(Candidate { booked: Arc::clone(booked), bounds, fare, eta });
+                candidates.push(Candidate { booked: Arc::new(booked.clone()), bounds, fare, eta });
             }
             Err(exclusion) => *explain.excluded.entry(exclusion).or_insert(0) += 1,
         }

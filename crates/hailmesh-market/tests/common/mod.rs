@@ -202,6 +202,6 @@ impl Node {
     }
 
     pub(crate) fn hear_on(&mut self, topic: &Topic, source: PeerKey, bytes: &[u8]) -> Judgement {
-        self.admission.judge(&mut self.book, self.now, source, topic, bytes, &any_evidence)
+        self.admission.judge(&mut self.book, self.now, source, topic, &bytes.to_vec().into(), &any_evidence)
     }
 }

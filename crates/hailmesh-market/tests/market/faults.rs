@@ -290,7 +290,7 @@ fn garbage_on_every_door_is_answered_or_ignored() {
             let message = MessageRef { id: [byte; 16], source: peer };
             world.input(
                 name,
-                Input::Gossip { message, topic: topic.clone(), bytes: vec![byte; usize::from(byte)] },
+                Input::Gossip { message, topic: topic.clone(), heard: vec![byte; usize::from(byte)].into() },
             );
         }
     }

@@ -3,6 +3,8 @@
 mod compare;
 mod faults;
 mod history;
+mod matching;
 mod scenarios;
 mod sharing;
+mod signatures;
 mod world;

@@ -3,6 +3,7 @@
 //! is signed to bind somebody is in it before it is sent.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
 use hailmesh_market::marketplace::{Keys, Marketplace};
@@ -13,7 +14,9 @@ use hailmesh_market::{
 use hailmesh_types::{
     Class, Duration, Features, PeerKey, Private, Resolution, Seats, Tariff, Text, Timestamp,
 };
-use hailmesh_wire::{AcceptMode, AnyStatement, Frame, FrameContent, Kind, RideState, Topic, VehicleCard};
+use hailmesh_wire::{
+    AcceptMode, AnyStatement, Ed25519, Frame, FrameContent, Kind, RideState, Signatures, Topic, VehicleCard,
+};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -54,6 +57,8 @@ enum Arrival {
 
 pub(crate) struct World {
     pub(crate) hosts: Vec<Host>,
+    /// How everybody signs.
+    pub(crate) signatures: Arc<dyn Signatures>,
     pub(crate) now_ms: u64,
     queue: BTreeMap<(u64, u64), Arrival>,
     sequence: u64,
@@ -65,6 +70,8 @@ pub(crate) struct World {
     pub(crate) duplication: f64,
     pub(crate) latency_ms: (u64, u64),
     pub(crate) cut: BTreeSet<(Name, Name)>,
+    /// Hosts that no gossip reaches.
+    pub(crate) deaf: BTreeSet<Name>,
     /// Every frame that was sent, for whoever wants to look or replay.
     pub(crate) sent: Vec<(Name, PeerKey, Vec<u8>)>,
     /// Whether the next start is on a host that is new to the journal.
@@ -85,6 +92,7 @@ impl World {
         println!("seed {seed}");
         Self {
             hosts: Vec::new(),
+            signatures: Arc::new(Ed25519),
             now_ms: START_MS,
             queue: BTreeMap::new(),
             sequence: 0,
@@ -95,6 +103,7 @@ impl World {
             duplication: 0.0,
             latency_ms: (5, 20),
             cut: BTreeSet::new(),
+            deaf: BTreeSet::new(),
             sent: Vec::new(),
             skew_ms: 0,
             new_host: false,
@@ -160,7 +169,9 @@ impl World {
             lost,
             new_host: self.new_host,
         };
-        let market = Marketplace::recover(host.config.clone(), keys, seed, host.journal.clone(), now)
+        let (config, records) = (host.config.clone(), host.journal.clone());
+        let signatures = Arc::clone(&self.signatures);
+        let market = Marketplace::recover_with(config, keys, seed, records, now, signatures)
             .map_err(|error| error.to_string())?;
         host.market = Some(market);
         self.drain(name);
@@ -311,7 +322,8 @@ impl World {
             self.hosts[name].offer_out = live.then(|| bytes.to_vec());
         }
         for to in 0..self.hosts.len() {
-            if to != name && self.is_up(to) && self.hosts[to].topics.contains(topic) {
+            let hears = !self.deaf.contains(&to) && self.hosts[to].topics.contains(topic);
+            if to != name && self.is_up(to) && hears {
                 let message = Arrival::Gossip { to, from, topic: topic.clone(), bytes: bytes.to_vec() };
                 self.deliver(name, to, message);
             }
@@ -379,7 +391,10 @@ impl World {
         match arrival {
             Arrival::Gossip { to, from, topic, bytes } => {
                 let id = hailmesh_wire::message_id(&topic.to_string(), &bytes);
-                self.input(to, Input::Gossip { message: MessageRef { id, source: from }, topic, bytes });
+                self.input(
+                    to,
+                    Input::Gossip { message: MessageRef { id, source: from }, topic, heard: bytes.into() },
+                );
             }
             Arrival::Request { to, from, ask: (asker, run, ask), frame } => {
                 let exchange = self.next_exchange;
@@ -538,6 +553,7 @@ pub(crate) fn wish(from: &str, to: &str) -> Wish {
         party: Seats::ONE,
         features: Features::NONE,
         patience: Duration::from_secs(60),
+        pickup_within: None,
         open: true,
         name: Text::new("R").unwrap(),
         phone: Text::default(),

@@ -144,6 +144,16 @@ impl Settings {
             share_position: self.rider.share_position,
             timers: self.timers.to_timers()?,
             speed_kmh: small("policy.speed_kmh", self.policy.speed_kmh, "1 to 200")?,
+            policy: self.policy.matching.parse().map_err(|_| {
+                ValueError::new(
+                    "policy.matching",
+                    &self.policy.matching,
+                    "nearest, nearest-pair or assignment",
+                )
+            })?,
+            seniority: small("policy.seniority", self.policy.seniority, "0 to 10000")?,
+            listen_crowd: small::<u32>("policy.listen_crowd", self.policy.listen_crowd, "0 to 4294967295")?
+                as usize,
             network,
             ..MarketConfig::default()
         };

@@ -306,6 +306,16 @@ pub struct PolicySettings {
     /// Assumed speed of cars for estimated times, km/h, 1 to 200.
     #[serde(deserialize_with = "lenient::number")]
     pub speed_kmh: u64,
+    /// With whom a node deals: `nearest`, `nearest-pair` or `assignment`.
+    #[serde(deserialize_with = "lenient::text")]
+    pub matching: String,
+    /// How much farther a rider may go for every second waited, thousandths of a second,
+    /// 0 to 10,000.
+    #[serde(deserialize_with = "lenient::number")]
+    pub seniority: u64,
+    /// Live offers known from which on a busy driver stops listening.
+    #[serde(deserialize_with = "lenient::number")]
+    pub listen_crowd: u64,
 }
 
 impl Default for PolicySettings {
@@ -315,6 +325,9 @@ impl Default for PolicySettings {
             driver_level: super::convert::level_name(market.driver_level).to_owned(),
             rider_level: super::convert::level_name(market.rider_level).to_owned(),
             speed_kmh: market.speed_kmh.into(),
+            matching: market.policy.name().to_owned(),
+            seniority: market.seniority.into(),
+            listen_crowd: market.listen_crowd as u64,
         }
     }
 }
@@ -426,8 +439,18 @@ timer_settings! {
     collect_ms: collect,
     /// How long a rider compares the drivers that agree before it takes one, 0 to 300.
     compare_ms: compare,
-    /// How often a side looks again for a better partner.
+    /// A side looks at its view again at most this often, 50 to 60,000.
     decision_period_ms: decision_period,
+    /// How long an offer is taken to stay at the least when it is judged how lively the place is, 0 to 600,000; 0: everybody takes whoever is there at once.
+    turnover_ms: turnover,
+    /// The time after which rider and driver may be twice as far apart, 100 to 600,000.
+    stretch_ms: stretch,
+    /// How long a pair is left to those that the policy gives them to, 0 to 600,000.
+    yield_span_ms: yield_span,
+    /// Greatest random delay before a car that a ride has left free says so, 0 to 3,000.
+    offer_freed_ms: offer_freed,
+    /// How long before the end of its ride a busy driver listens to offers again, 0 to 3,600,000; 0: it never stops.
+    listen_ahead_ms: listen_ahead,
     /// Greatest random delay before evidence is gossiped.
     evidence_ms: evidence,
     /// Waiting after arrival before a driver may claim a no-show, at least 180,000.

@@ -147,6 +147,13 @@ const PLAIN: &[Key] = &[
     ),
     key("policy.rider_level", None, "Least level of riders a driver serves, l0 to l3."),
     key("policy.speed_kmh", None, "Assumed speed of cars for estimated times, km/h, 1 to 200."),
+    key("policy.matching", None, "With whom a node deals: nearest, nearest-pair or assignment."),
+    key(
+        "policy.seniority",
+        None,
+        "How much farther a rider may go for every second waited, thousandths of a second, 0 to 10000.",
+    ),
+    key("policy.listen_crowd", None, "Live offers known from which on a busy driver stops listening."),
     key(
         "log.level",
         Some("-q, -v"),

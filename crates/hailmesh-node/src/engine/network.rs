@@ -190,8 +190,12 @@ impl Engine {
     pub(super) async fn on_network(&mut self, event: Event) {
         match event {
             Event::Gossip { message, topic, data } => {
-                self.input(Input::Gossip { message: translate::message_ref(message), topic, bytes: data })
-                    .await;
+                self.input(Input::Gossip {
+                    message: translate::message_ref(message),
+                    topic,
+                    heard: data.into(),
+                })
+                .await;
             }
             Event::Request { exchange, peer, frame } => {
                 let exchange = self.link.exchange(exchange);

@@ -75,6 +75,7 @@ impl Running {
             party: Seats::ONE,
             features: Features::NONE,
             patience: hailmesh_types::Duration::from_secs(60),
+            pickup_within: None,
             open: true,
             name: Text::default(),
             phone: Text::default(),

@@ -5,8 +5,8 @@ use hailmesh_types::{PublicKey, StatementId};
 use super::Outside;
 use crate::{
     Accept, Ack, AnyVerified, Body, Confirm, Cosign, Counter, DecodeError, DriverOffer, EvidenceKind, Kind,
-    Outcome, Release, Request, RiderOffer, Role, ShiftCert, Signed, Verified, Void, board_hash, fare_limit,
-    tariff_hash, tariff_of,
+    Outcome, Release, Request, RiderOffer, Role, ShiftCert, Signatures, Signed, Verified, Void, board_hash,
+    fare_limit, tariff_hash, tariff_of,
 };
 
 fn refuse<T>(what: impl Into<String>) -> Result<T, DecodeError> {
@@ -51,15 +51,16 @@ pub(super) fn check(
     kind: EvidenceKind,
     accused: &PublicKey,
     statements: &[AnyVerified],
+    signatures: &dyn Signatures,
 ) -> Result<(), DecodeError> {
     let shown = match kind {
         EvidenceKind::E1 => e1(statements),
         EvidenceKind::E2 => e2(statements),
         EvidenceKind::E3 => e3(statements),
         EvidenceKind::E4a => e4a(statements),
-        EvidenceKind::E4b => e4b(statements),
+        EvidenceKind::E4b => e4b(statements, signatures),
         EvidenceKind::E4c => e4c(statements, accused),
-        EvidenceKind::E4d => e4d(statements),
+        EvidenceKind::E4d => e4d(statements, signatures),
         EvidenceKind::E5a => e5a(statements),
         EvidenceKind::E5b => e5b(statements, accused),
         EvidenceKind::E6 => e6(statements),
@@ -174,12 +175,12 @@ fn e4a(statements: &[AnyVerified]) -> Option<bool> {
 
 /// A borrowed release: the proof in the next ACCEPT is signed by another than the rider
 /// of the one before.
-fn e4b(statements: &[AnyVerified]) -> Option<bool> {
+fn e4b(statements: &[AnyVerified], signatures: &dyn Signatures) -> Option<bool> {
     let accepts = accepts(statements);
     let [_, _] = accepts[..] else { return None };
     let Some((first, second)) = neighbours(&accepts, accept_slot) else { return Some(false) };
     let prev = &second.body().prev;
-    if prev.accept_id != Some(first.id()) || prev.check_driver(second.body().slot).is_err() {
+    if prev.accept_id != Some(first.id()) || prev.check_driver(second.body().slot, signatures).is_err() {
         // A fork (E4a) or void on its face (E4d), but not this.
         return Some(false);
     }
@@ -216,9 +217,11 @@ fn e4c(statements: &[AnyVerified], accused: &PublicKey) -> Option<bool> {
 }
 
 /// A statement that is not valid on its face.
-fn e4d(statements: &[AnyVerified]) -> Option<bool> {
+fn e4d(statements: &[AnyVerified], signatures: &dyn Signatures) -> Option<bool> {
     match statements {
-        [AnyVerified::Accept(accept)] => Some(accept.body().prev.check_driver(accept.body().slot).is_err()),
+        [AnyVerified::Accept(accept)] => {
+            Some(accept.body().prev.check_driver(accept.body().slot, signatures).is_err())
+        }
         [AnyVerified::Confirm(confirm)] => {
             Some(confirm.body().prev.check_rider(confirm.body().slot).is_err())
         }

@@ -13,6 +13,7 @@ use hailmesh_types::{PublicKey, StatementId};
 use crate::chain::{Cert, check_readable};
 use crate::{
     AnyStatement, AnyVerified, Body, DecodeError, Evidence, EvidenceKind, Extensions, Kind, NetworkId,
+    Signatures,
 };
 
 /// What follows by default from evidence (P18.1).
@@ -81,7 +82,11 @@ pub const fn is_counted(kind: EvidenceKind) -> bool {
 /// # Errors
 /// P2 for forms and signatures, P18.1 when what is there shows nothing, P16 when a
 /// certificate does not belong to the accused.
-pub fn check(evidence: &Evidence, network: NetworkId) -> Result<Finding, DecodeError> {
+pub fn check(
+    evidence: &Evidence,
+    network: NetworkId,
+    signatures: &dyn Signatures,
+) -> Result<Finding, DecodeError> {
     let statements = evidence
         .statements
         .iter()
@@ -96,10 +101,10 @@ pub fn check(evidence: &Evidence, network: NetworkId) -> Result<Finding, DecodeE
     kinds::check_shape(evidence.kind, &evidence.accused, &outsides)?;
     let statements = statements
         .into_iter()
-        .map(AnyStatement::verify)
+        .map(|statement| statement.verify_with(signatures))
         .collect::<Result<Vec<AnyVerified>, DecodeError>>()?;
-    kinds::check(evidence.kind, &evidence.accused, &statements)?;
-    let (identity, issuer) = behind(evidence, network)?;
+    kinds::check(evidence.kind, &evidence.accused, &statements, signatures)?;
+    let (identity, issuer) = behind(evidence, network, signatures)?;
     Ok(Finding {
         accused: evidence.accused,
         identity,
@@ -111,11 +116,18 @@ pub fn check(evidence: &Evidence, network: NetworkId) -> Result<Finding, DecodeE
 }
 
 /// Whether verified statements of one network contradict each other as this kind says:
-/// what [`check`] asks, without looking at signatures again.
+/// what [`check`] asks, without looking at their signatures again. Those of proofs inside
+/// them are looked at.
 #[must_use]
-pub fn contradicts(kind: EvidenceKind, accused: &PublicKey, statements: &[AnyVerified]) -> bool {
+pub fn contradicts(
+    kind: EvidenceKind,
+    accused: &PublicKey,
+    statements: &[AnyVerified],
+    signatures: &dyn Signatures,
+) -> bool {
     let outsides: Vec<Outside<'_>> = statements.iter().map(Outside::of_verified).collect();
-    kinds::check_shape(kind, accused, &outsides).is_ok() && kinds::check(kind, accused, statements).is_ok()
+    kinds::check_shape(kind, accused, &outsides).is_ok()
+        && kinds::check(kind, accused, statements, signatures).is_ok()
 }
 
 /// Puts evidence together, to be signed with a throw-away key (P18.3). `statements` and
@@ -130,11 +142,12 @@ pub fn build(
     statements: Vec<Vec<u8>>,
     certs: Vec<Vec<u8>>,
     network: NetworkId,
+    signatures: &dyn Signatures,
 ) -> Result<Evidence, DecodeError> {
     let evidence = Evidence { kind, accused, statements, certs, ext: Extensions::NONE };
     // Whoever gets it reads it before judging it.
     Evidence::decode_body(&evidence.encode_body())?;
-    check(&evidence, network)?;
+    check(&evidence, network, signatures)?;
     Ok(evidence)
 }
 
@@ -159,12 +172,13 @@ impl<'s> Outside<'s> {
 fn behind(
     evidence: &Evidence,
     network: NetworkId,
+    signatures: &dyn Signatures,
 ) -> Result<(Option<PublicKey>, Option<PublicKey>), DecodeError> {
     let refuse = |what: &str| Err(DecodeError::new("P16.2", what));
     let certs = evidence
         .certs
         .iter()
-        .map(|bytes| Cert::read(bytes, network))
+        .map(|bytes| Cert::read(bytes, network, signatures))
         .collect::<Result<Vec<_>, DecodeError>>()?;
     let leaf = match &certs[..] {
         [] => return Ok((None, None)),

@@ -6,7 +6,7 @@ use super::parts::Parts;
 use crate::chain::Standing;
 use crate::codec::codes;
 use crate::statements::Status;
-use crate::{FareKind, NoShow, Outcome, RideState, Role, Signed, Verified};
+use crate::{FareKind, NoShow, Outcome, RideState, Role, Signatures, Signed, Verified};
 
 codes! {
     /// How much stands behind the claim that somebody did not come (P9.7).
@@ -89,8 +89,8 @@ pub(super) fn facts(
     network: &NetworkName,
     parts: &Parts,
     currency: Currency,
-    driver: Standing,
-    rider: Standing,
+    (driver, rider): (Standing, Standing),
+    signatures: &dyn Signatures,
 ) -> ReceiptFacts {
     let accept = parts.accept.body();
     let ends = ends(parts);
@@ -124,7 +124,7 @@ pub(super) fn facts(
         ends,
         fee_claimed: parts.void.as_ref().map(|void| void.body().fee),
         fee_conceded: parts.release.as_ref().map(|release| release.body().fee),
-        no_shows: parts.no_shows.iter().map(|no_show| graded(parts, no_show)).collect(),
+        no_shows: parts.no_shows.iter().map(|no_show| graded(parts, no_show, signatures)).collect(),
         disputed: !parts.disputes.is_empty(),
         rated: Vec::new(),
     };
@@ -162,12 +162,12 @@ fn states(facts: &ReceiptFacts) -> Vec<RideState> {
     states
 }
 
-fn graded(parts: &Parts, no_show: &Verified<NoShow>) -> (Role, ClaimGrade) {
+fn graded(parts: &Parts, no_show: &Verified<NoShow>, signatures: &dyn Signatures) -> (Role, ClaimGrade) {
     let claim = Some(no_show.id());
     let is_driver = no_show.signer() == parts.accept.signer();
     if is_driver {
         let countersigned = parts.release.as_ref().is_some_and(|release| release.body().ref_id == claim);
-        (Role::Driver, if countersigned { ClaimGrade::G2 } else { heard(parts, no_show) })
+        (Role::Driver, if countersigned { ClaimGrade::G2 } else { heard(parts, no_show, signatures) })
     } else {
         let countersigned = parts.void.as_ref().is_some_and(|void| void.body().ref_id == claim);
         (Role::Rider, if countersigned { ClaimGrade::G2 } else { ClaimGrade::G0 })
@@ -175,11 +175,11 @@ fn graded(parts: &Parts, no_show: &Verified<NoShow>) -> (Role, ClaimGrade) {
 }
 
 /// G1 when the rider's own STATUS says that its node had heard the ARRIVED.
-fn heard(parts: &Parts, no_show: &Verified<NoShow>) -> ClaimGrade {
+fn heard(parts: &Parts, no_show: &Verified<NoShow>, signatures: &dyn Signatures) -> ClaimGrade {
     let claim = no_show.body();
     let status = claim.heard.as_deref().map(Signed::<Status>::decode).and_then(Result::ok);
     let status = status.filter(|status| status.network() == no_show.network());
-    let status = status.and_then(|status| status.verify_by(parts.confirm.signer()).ok());
+    let status = status.and_then(|status| status.verify_by(parts.confirm.signer(), signatures).ok());
     let knew = status.is_some_and(|status| {
         let body = status.body();
         body.to == *no_show.signer()

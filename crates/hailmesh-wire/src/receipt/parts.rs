@@ -9,7 +9,8 @@ use super::{CERTS_MAX, OPENINGS_MAX, Receipt, STATEMENTS_MAX, STATEMENTS_MIN, is
 use crate::chain::{Cert, check_readable};
 use crate::{
     Accept, Ack, AnyStatement, AnyVerified, Arrived, Boarded, Complete, Confirm, Cosign, Counter,
-    DecodeError, Dispute, DriverOffer, NetworkId, NoShow, Rating, Release, Request, Verified, Void,
+    DecodeError, Dispute, DriverOffer, NetworkId, NoShow, Rating, Release, Request, Signatures, Verified,
+    Void,
 };
 
 /// A receipt whose statements decode, are in order and are really signed: steps 1 to 3
@@ -34,7 +35,7 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    pub(super) fn read(receipt: &Receipt) -> Result<Self, DecodeError> {
+    pub(super) fn read(receipt: &Receipt, signatures: &dyn Signatures) -> Result<Self, DecodeError> {
         check_container(receipt)?;
         let network = NetworkId::of(&receipt.network);
         let statements = decode_all(&receipt.statements, network)?;
@@ -42,10 +43,12 @@ impl Parts {
         check_order(&statements)?;
         let mut slots = Slots::default();
         for statement in statements {
-            slots.put(signed(statement)?);
+            slots.put(signed(statement, signatures)?);
         }
-        let certs =
-            certs.into_iter().map(|cert| signed(cert).and_then(Cert::of)).collect::<Result<_, _>>()?;
+        let certs = certs
+            .into_iter()
+            .map(|cert| signed(cert, signatures).and_then(Cert::of))
+            .collect::<Result<_, _>>()?;
         slots.into_parts(certs)
     }
 
@@ -149,8 +152,8 @@ fn check_order(statements: &[AnyStatement]) -> Result<(), DecodeError> {
 }
 
 /// P10.4 names P2.8 for keys and signatures alike.
-fn signed(statement: AnyStatement) -> Result<AnyVerified, DecodeError> {
-    statement.verify().map_err(|error| DecodeError::new("P2.8", error.what))
+fn signed(statement: AnyStatement, signatures: &dyn Signatures) -> Result<AnyVerified, DecodeError> {
+    statement.verify_with(signatures).map_err(|error| DecodeError::new("P2.8", error.what))
 }
 
 /// The statements as they come.

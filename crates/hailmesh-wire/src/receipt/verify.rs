@@ -8,8 +8,8 @@ use super::parts::{Letter, Parts};
 use super::{Receipt, ReceiptFacts};
 use crate::chain::{Cert, Standing, standing};
 use crate::{
-    DecodeError, FareKind, NetworkId, Outcome, Purpose, Role, agreement_id, board_hash, check_complete,
-    commit, fare_limit, tariff_hash, tariff_of,
+    DecodeError, Ed25519, FareKind, NetworkId, Outcome, Purpose, Role, Signatures, agreement_id, board_hash,
+    check_complete, commit, fare_limit, tariff_hash, tariff_of,
 };
 
 impl Receipt {
@@ -27,20 +27,33 @@ impl Receipt {
     /// the boarding secret; P9.3 and P9.4 for the final fare; P18.1 for contradicting
     /// ends; P2.7 for openings, and for another network.
     pub fn verify(&self, issuers: &[PublicKey]) -> Result<ReceiptFacts, DecodeError> {
-        let parts = Parts::read(self)?;
-        let (driver, rider) = check_certificates(&parts, NetworkId::of(&self.network), issuers)?;
+        self.verify_with(issuers, &Ed25519)
+    }
+
+    /// As [`Receipt::verify`] with these signatures.
+    ///
+    /// # Errors
+    /// As [`Receipt::verify`].
+    pub fn verify_with(
+        &self,
+        issuers: &[PublicKey],
+        signatures: &dyn Signatures,
+    ) -> Result<ReceiptFacts, DecodeError> {
+        let parts = Parts::read(self, signatures)?;
+        let network = NetworkId::of(&self.network);
+        let (driver, rider) = check_certificates(&parts, network, issuers, signatures)?;
         let tariff = check_offer(&parts)?;
         check_names(&parts)?;
         check_parties(&parts)?;
         check_fare(&parts, tariff)?;
-        parts.accept.body().prev.check_driver(parts.accept.body().slot)?;
+        parts.accept.body().prev.check_driver(parts.accept.body().slot, signatures)?;
         parts.confirm.body().prev.check_rider(parts.confirm.body().slot)?;
         check_ack(&parts)?;
         check_boarding(&parts)?;
         check_final_fare(&parts, tariff)?;
         check_ends(&parts)?;
         self.check_openings(&parts)?;
-        Ok(facts(&self.network, &parts, tariff.currency, driver, rider))
+        Ok(facts(&self.network, &parts, tariff.currency, (driver, rider), signatures))
     }
 
     fn check_openings(&self, parts: &Parts) -> Result<(), DecodeError> {
@@ -66,12 +79,13 @@ fn check_certificates(
     parts: &Parts,
     network: NetworkId,
     issuers: &[PublicKey],
+    signatures: &dyn Signatures,
 ) -> Result<(Standing, Standing), DecodeError> {
     let offer = parts.offer.body();
     let request = parts.request.body();
     // Those that came inside the statements serve too, for holders who have no others.
     let inline = |certs: &[Vec<u8>]| -> Result<Vec<Cert>, DecodeError> {
-        certs.iter().map(|bytes| Cert::read(bytes, network)).collect()
+        certs.iter().map(|bytes| Cert::read(bytes, network, signatures)).collect()
     };
     let of_driver: Vec<Cert> = parts.certs.iter().cloned().chain(inline(&offer.certs)?).collect();
     let of_rider: Vec<Cert> = parts.certs.iter().cloned().chain(inline(&request.certs)?).collect();

@@ -64,7 +64,7 @@ record! {
         pub ext: Extensions,
     }
 }
-body!(direct Request);
+body!(direct Request with certs);
 
 fn check_request(request: &Request) -> Result<(), DecodeError> {
     if request.cert_id.is_none() && !request.certs.is_empty() {

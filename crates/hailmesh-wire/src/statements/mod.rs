@@ -30,18 +30,27 @@ pub(crate) type Addrs = Listed<Address, ADDRS_MAX>;
 pub(crate) type Certs = Listed<Bytes<CERT_BYTES_MAX>, CERTS_MAX>;
 
 /// Makes a statement of a record. `direct` ones have `to` and `issued`, `dated` ones
-/// only `issued`.
+/// only `issued`; some hold certificates.
 macro_rules! body {
     (direct $name:ident) => {
-        body!(@impl $name, |body| Some(&body.to), |body| Some(body.issued));
+        body!(@impl $name, |body| Some(&body.to), |body| Some(body.issued), |_body| &[]);
+    };
+    (direct $name:ident with certs) => {
+        body!(@impl $name, |body| Some(&body.to), |body| Some(body.issued), |body| &body.certs);
     };
     (dated $name:ident) => {
-        body!(@impl $name, |_body| None, |body| Some(body.issued));
+        body!(@impl $name, |_body| None, |body| Some(body.issued), |_body| &[]);
+    };
+    (dated $name:ident with certs) => {
+        body!(@impl $name, |_body| None, |body| Some(body.issued), |body| &body.certs);
     };
     (undated $name:ident) => {
-        body!(@impl $name, |_body| None, |_body| None);
+        body!(@impl $name, |_body| None, |_body| None, |_body| &[]);
     };
-    (@impl $name:ident, |$to_body:ident| $to:expr, |$issued_body:ident| $issued:expr) => {
+    (
+        @impl $name:ident, |$to_body:ident| $to:expr, |$issued_body:ident| $issued:expr,
+        |$certs_body:ident| $certs:expr
+    ) => {
         impl $crate::Body for $name {
             const KIND: $crate::Kind = $crate::Kind::$name;
 
@@ -65,6 +74,11 @@ macro_rules! body {
 
             fn ext(&self) -> &$crate::Extensions {
                 &self.ext
+            }
+
+            fn certs(&self) -> &[Vec<u8>] {
+                let $certs_body = self;
+                $certs
             }
         }
     };

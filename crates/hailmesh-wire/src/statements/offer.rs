@@ -172,8 +172,8 @@ pub struct RiderOffer {
     pub ext: Extensions,
 }
 
-body!(dated DriverOffer);
-body!(dated RiderOffer);
+body!(dated DriverOffer with certs);
+body!(dated RiderOffer with certs);
 
 macro_rules! standing {
     ($name:ident) => {

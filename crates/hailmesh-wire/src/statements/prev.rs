@@ -5,7 +5,7 @@ use hailmesh_types::StatementId;
 use super::{Cosign, Outcome, Release};
 use crate::codec::{Bytes, record};
 use crate::limits::PROOF_BYTES_MAX;
-use crate::{DecodeError, Signed};
+use crate::{DecodeError, Signatures, Signed};
 
 /// The clause of everything that this file refuses.
 const CLAUSE: &str = "P3.8";
@@ -40,17 +40,19 @@ impl Prev {
     ///
     /// # Errors
     /// P3.8 with what is wrong.
-    pub fn check_driver(&self, slot: u64) -> Result<(), DecodeError> {
+    pub fn check_driver(&self, slot: u64, signatures: &dyn Signatures) -> Result<(), DecodeError> {
         self.check_place(slot)?;
         match self.outcome {
             Outcome::NotChosen | Outcome::RiderReleased => {
-                let release =
-                    Signed::<Release>::decode(self.proof()?).and_then(Signed::verify).map_err(broken)?;
+                let release = Signed::<Release>::decode(self.proof()?)
+                    .and_then(|release| release.verify_with(signatures))
+                    .map_err(broken)?;
                 self.names(release.body().accept_id)
             }
             Outcome::Completed => {
-                let cosign =
-                    Signed::<Cosign>::decode(self.proof()?).and_then(Signed::verify).map_err(broken)?;
+                let cosign = Signed::<Cosign>::decode(self.proof()?)
+                    .and_then(|cosign| cosign.verify_with(signatures))
+                    .map_err(broken)?;
                 self.names(cosign.body().accept_id)
             }
             Outcome::CompletedUnilateral => match self.proof()?.len() {

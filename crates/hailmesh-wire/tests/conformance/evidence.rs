@@ -5,8 +5,8 @@ use std::sync::Arc;
 use hailmesh_types::{Hash, PublicKey, StatementId};
 use hailmesh_wire::evidence::{Severity, build, check, contradicts, gossipable};
 use hailmesh_wire::{
-    Accept, AnyVerified, Body, Confirm, DriverOffer, Evidence, EvidenceKind, Extensions, Kind, Outcome, Prev,
-    Replacement, Replaces, Request, RiderOffer, RiderTerms, Role, ShiftCert, Verified,
+    Accept, AnyVerified, Body, Confirm, DriverOffer, Ed25519, Evidence, EvidenceKind, Extensions, Kind,
+    Outcome, Prev, Replacement, Replaces, Request, RiderOffer, RiderTerms, Role, ShiftCert, Verified,
 };
 use proptest::prelude::*;
 
@@ -218,38 +218,39 @@ pub(crate) fn raw(kind: EvidenceKind, accused: PublicKey, statements: &[AnyVerif
 fn every_kind_is_recognised_and_only_as_what_it_is() {
     let mut shown = Vec::new();
     for case in guilty() {
-        let built = build(case.kind, case.accused, envelopes(&case.statements), Vec::new(), network());
+        let built =
+            build(case.kind, case.accused, envelopes(&case.statements), Vec::new(), network(), &Ed25519);
         let built = built.unwrap_or_else(|error| panic!("{}: {error}", case.name));
         let read = Evidence::decode_body(&built.encode_body()).unwrap();
-        let finding = check(&read, network()).unwrap();
+        let finding = check(&read, network(), &Ed25519).unwrap();
         assert_eq!((finding.kind, finding.accused), (case.kind, case.accused), "{}", case.name);
         // In any order.
         let mut turned = read.clone();
         turned.statements.reverse();
-        assert!(check(&turned, network()).is_ok(), "{}", case.name);
+        assert!(check(&turned, network(), &Ed25519).is_ok(), "{}", case.name);
         // Not against anybody else, and not on another network.
         for other in [DRIVER, RIDER, STRANGER, DRIVER_IDENTITY] {
             if public(other) != case.accused {
                 let framed = Evidence { accused: public(other), ..read.clone() };
-                assert_eq!(check(&framed, network()).unwrap_err().clause, "P18.1", "{}", case.name);
+                assert_eq!(check(&framed, network(), &Ed25519).unwrap_err().clause, "P18.1", "{}", case.name);
             }
         }
         let elsewhere = hailmesh_wire::NetworkId::of(&"main".parse().unwrap());
-        assert_eq!(check(&read, elsewhere).unwrap_err().clause, "P2.7");
+        assert_eq!(check(&read, elsewhere, &Ed25519).unwrap_err().clause, "P2.7");
         // Not with a signature that does not fit.
         for index in 0..read.statements.len() {
             let mut forged = read.clone();
             *forged.statements[index].last_mut().unwrap() ^= 1;
-            assert_eq!(check(&forged, network()).unwrap_err().clause, "P2.5", "{}", case.name);
+            assert_eq!(check(&forged, network(), &Ed25519).unwrap_err().clause, "P2.5", "{}", case.name);
         }
         // Not with a statement less or twice.
         let mut less = read.clone();
         less.statements.pop();
-        assert!(check(&less, network()).is_err(), "{}", case.name);
+        assert!(check(&less, network(), &Ed25519).is_err(), "{}", case.name);
         let mut twice = read.clone();
         let last = twice.statements.len() - 1;
         twice.statements[0] = twice.statements[last].clone();
-        assert!(last == 0 || check(&twice, network()).is_err(), "{}", case.name);
+        assert!(last == 0 || check(&twice, network(), &Ed25519).is_err(), "{}", case.name);
         shown.push(case.kind);
     }
     shown.dedup();
@@ -260,7 +261,7 @@ fn every_kind_is_recognised_and_only_as_what_it_is() {
 fn consequences() {
     for kind in EvidenceKind::ALL.iter().copied() {
         let case = guilty().into_iter().find(|case| case.kind == kind).unwrap();
-        let finding = check(&raw(kind, case.accused, &case.statements), network()).unwrap();
+        let finding = check(&raw(kind, case.accused, &case.statements), network(), &Ed25519).unwrap();
         use EvidenceKind::{E4d, E5a, E5b, E6, E8};
         let mild = matches!(kind, E4d | E5a | E5b | E6 | E8);
         assert_eq!(finding.severity == Severity::Refuse24h, mild, "{kind}");
@@ -273,7 +274,7 @@ fn consequences() {
 fn near_misses_are_no_evidence() {
     let ride = Ride::honest(Plan::default());
     let refused = |kind: EvidenceKind, accused: u8, statements: Vec<AnyVerified>| {
-        let error = check(&raw(kind, public(accused), &statements), network()).unwrap_err();
+        let error = check(&raw(kind, public(accused), &statements), network(), &Ed25519).unwrap_err();
         assert_eq!(error.clause, "P18.1", "{kind}: {error}");
     };
     use EvidenceKind::{E1, E4b, E4c, E5b, E6, E7, E8};
@@ -338,7 +339,7 @@ fn an_unknown_critical_extension_may_change_everything() {
     let ext = Extensions::new(vec![(0x8020, vec![1])]).unwrap();
     let scheduled = sign(DRIVER, Accept { ext, ..accept.body().clone() });
     case.statements[1] = scheduled.into();
-    let error = check(&raw(case.kind, case.accused, &case.statements), network()).unwrap_err();
+    let error = check(&raw(case.kind, case.accused, &case.statements), network(), &Ed25519).unwrap_err();
     assert_eq!(error.clause, "P2.11");
 }
 
@@ -351,7 +352,7 @@ fn certificates_lead_to_the_identity() {
     let with = |certs: &[&Arc<[u8]>]| {
         let mut evidence = raw(case.kind, case.accused, &case.statements);
         evidence.certs = certs.iter().map(|bytes| bytes.to_vec()).collect();
-        check(&evidence, network())
+        check(&evidence, network(), &Ed25519)
     };
     let finding = with(&[cert.bytes(), credential.bytes()]).unwrap();
     assert_eq!((finding.identity, finding.issuer), (Some(public(DRIVER_IDENTITY)), Some(public(ISSUER))));
@@ -370,7 +371,7 @@ fn incriminating(pool: &[AnyVerified], accused: &[PublicKey]) -> Option<(Evidenc
         accused.iter().find_map(|key| {
             kinds
                 .iter()
-                .find(|kind| contradicts(**kind, key, &statements))
+                .find(|kind| contradicts(**kind, key, &statements, &Ed25519))
                 .map(|kind| (*kind, statements.clone()))
         })
     };
@@ -445,7 +446,7 @@ proptest! {
     ) {
         let evidence =
             Evidence { kind, accused: public(DRIVER), statements: bytes, certs, ext: Extensions::NONE };
-        prop_assert!(check(&evidence, network()).is_err());
+        prop_assert!(check(&evidence, network(), &Ed25519).is_err());
     }
 
     /// No byte of a statement in evidence can be changed.
@@ -461,6 +462,6 @@ proptest! {
         let statement = at.index(evidence.statements.len());
         let place = at.index(evidence.statements[statement].len());
         evidence.statements[statement][place] ^= flip;
-        prop_assert!(check(&evidence, network()).is_err());
+        prop_assert!(check(&evidence, network(), &Ed25519).is_err());
     }
 }

@@ -2,10 +2,10 @@
 
 use hailmesh_types::{Amount, Class, Currency, Duration, Features, Hash, PeerKey, Seats, StatementId, Text};
 use hailmesh_wire::{
-    Address, AnyVerified, BoardAsk, Body, ChainAsk, Credential, CredentialMode, DriverOffer, EnRoute,
-    EndReason, Evidence, EvidenceKind, Extensions, Invite, Kind, Outcome, Prev, Reject, RejectReason,
-    Replacement, Replaces, Request, Revocation, RideState, RiderOffer, Role, Roles, ShiftCert, Status,
-    StatusEntry, Verified,
+    Address, AnyVerified, BoardAsk, Body, ChainAsk, Credential, CredentialMode, DriverOffer, Ed25519,
+    EnRoute, EndReason, Evidence, EvidenceKind, Extensions, Invite, Kind, Outcome, Prev, Reject,
+    RejectReason, Replacement, Replaces, Request, Revocation, RideState, RiderOffer, Role, Roles, ShiftCert,
+    Status, StatusEntry, Verified,
 };
 
 use crate::evidence::{guilty, raw, rider_offer};
@@ -277,7 +277,8 @@ fn there_is_a_sample_of_every_kind_and_none_is_too_long() {
         assert!(of_kind.clone().count() > 0, "{kind}");
         for sample in of_kind {
             assert!(sample.statement.bytes().len() <= kind.bytes_max(), "{}", sample.name);
-            let again = AnyVerified::from_own_journal(std::sync::Arc::clone(sample.statement.bytes()));
+            let again =
+                AnyVerified::from_own_journal(std::sync::Arc::clone(sample.statement.bytes()), &Ed25519);
             assert_eq!(again.as_ref(), Ok(&sample.statement), "{}", sample.name);
         }
     }

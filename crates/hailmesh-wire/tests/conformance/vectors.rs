@@ -9,9 +9,9 @@ use std::sync::Arc;
 use hailmesh_types::{Amount, Duration, NetworkName, Resolution, StatementId, Tariff};
 use hailmesh_wire::evidence::{Severity, check};
 use hailmesh_wire::{
-    Accept, AnyStatement, Body, Complete, Confirm, Counter, Evidence, EvidenceKind, FareKind, Figures,
-    NetworkId, Outcome, Purpose, Receipt, Request, SigningKey, Topic, Verified, agreement_id, board_hash,
-    commit, fare_limit, final_fare, message_id, pow_ok, pow_search, prefixed, tariff_hash,
+    Accept, AnyStatement, Body, Complete, Confirm, Counter, Ed25519, Evidence, EvidenceKind, FareKind,
+    Figures, NetworkId, Outcome, Purpose, Receipt, Request, SigningKey, Topic, Verified, agreement_id,
+    board_hash, commit, fare_limit, final_fare, message_id, pow_ok, pow_search, prefixed, tariff_hash,
 };
 use serde_json::{Value, json};
 
@@ -382,14 +382,14 @@ fn evidence() {
     let mut invalid = Vec::new();
     for case in guilty() {
         let evidence = raw(case.kind, case.accused, &case.statements);
-        let finding = check(&evidence, network()).unwrap();
+        let finding = check(&evidence, network(), &Ed25519).unwrap();
         valid.push(json!({
             "name": case.name, "network": network_name().as_str(), "kind": case.kind.code(),
             "accused": case.accused.to_string(), "permanent": finding.severity == Severity::PermanentBan,
             "counted": finding.counted, "envelope": sealed(evidence.clone()),
         }));
         let mut refuse = |name: &str, evidence: Evidence| {
-            let error = check(&evidence, network()).expect_err(name);
+            let error = check(&evidence, network(), &Ed25519).expect_err(name);
             invalid.push(json!({
                 "name": format!("{}: {name}", case.name), "network": network_name().as_str(),
                 "clause": error.clause, "envelope": sealed(evidence),

@@ -40,7 +40,7 @@ fn each_side_has_its_outcomes() {
         let (slot, accept_id) = if first { (0, None) } else { (4, Some(accept_id())) };
         let driver = Prev { outcome: *outcome, accept_id, proof: proof_for(*outcome) };
         let allowed = matches!(outcome.code(), 0..=5 | 8 | 9 | 11);
-        assert_eq!(driver.check_driver(slot).is_ok(), allowed, "driver {outcome}");
+        assert_eq!(driver.check_driver(slot, &Ed25519).is_ok(), allowed, "driver {outcome}");
         let rider = Prev { proof: None, ..driver };
         let allowed = matches!(outcome.code(), 0 | 5..=10);
         assert_eq!(rider.check_rider(slot).is_ok(), allowed, "rider {outcome}");
@@ -49,25 +49,25 @@ fn each_side_has_its_outcomes() {
 
 #[test]
 fn slot_zero_and_only_slot_zero_has_no_earlier_one() {
-    assert!(Prev::FIRST.check_driver(0).is_ok() && Prev::FIRST.check_rider(0).is_ok());
+    assert!(Prev::FIRST.check_driver(0, &Ed25519).is_ok() && Prev::FIRST.check_rider(0).is_ok());
     assert_eq!(
-        Prev::FIRST.check_driver(1).unwrap_err().to_string(),
+        Prev::FIRST.check_driver(1, &Ed25519).unwrap_err().to_string(),
         "P3.8: prev: outcome NONE before slot 1"
     );
     assert_eq!(Prev::FIRST.check_rider(1).unwrap_err().clause, "P3.8");
     let later = prev(Outcome::HoldLapsed, None);
-    assert!(later.check_driver(1).is_ok());
-    assert!(later.check_driver(0).is_err());
+    assert!(later.check_driver(1, &Ed25519).is_ok());
+    assert!(later.check_driver(0, &Ed25519).is_err());
     let nameless = Prev { accept_id: None, ..later };
-    let error = nameless.check_driver(1).unwrap_err();
+    let error = nameless.check_driver(1, &Ed25519).unwrap_err();
     assert_eq!(error.to_string(), "P3.8: prev: accept_id is missing with outcome HOLD_LAPSED");
     let named = Prev { accept_id: Some(accept_id()), ..Prev::FIRST };
-    assert!(named.check_driver(0).is_err() && named.check_rider(0).is_err());
+    assert!(named.check_driver(0, &Ed25519).is_err() && named.check_rider(0).is_err());
 }
 
 #[test]
 fn proofs_are_decoded_verified_and_matched() {
-    let refused = |outcome, proof| prev(outcome, proof).check_driver(3).unwrap_err().what;
+    let refused = |outcome, proof| prev(outcome, proof).check_driver(3, &Ed25519).unwrap_err().what;
     for outcome in [Outcome::NotChosen, Outcome::RiderReleased] {
         assert_eq!(refused(outcome, None), format!("prev: outcome {outcome} without its proof"));
         let other = release(StatementId::from_bytes([8; 32]));

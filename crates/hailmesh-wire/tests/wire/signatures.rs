@@ -28,8 +28,8 @@ where
     prop_assert_eq!(read.id(), made.id());
     prop_assert_eq!(read.signer(), &public(9));
     prop_assert_eq!(read.network(), network());
-    prop_assert!(read.clone().verify_by(&public(9)).is_ok());
-    prop_assert_eq!(Verified::<T>::from_own_journal(made.bytes().clone()), Ok(made.clone()));
+    prop_assert!(read.clone().verify_by(&public(9), &Ed25519).is_ok());
+    prop_assert_eq!(Verified::<T>::from_own_journal(made.bytes().clone(), &Ed25519), Ok(made.clone()));
 
     let any = AnyStatement::decode(made.bytes().clone()).unwrap();
     prop_assert_eq!((any.kind(), any.id(), any.to()), (T::KIND, made.id(), made.body().to()));
@@ -98,7 +98,7 @@ fn survives_mutation<T: Generate>(bytes: &[u8], mutations: &[Mutation]) -> TestC
     if let Ok(read) = AnyStatement::decode(changed.as_slice()) {
         prop_assert_eq!(read.bytes().as_ref(), changed.as_slice());
         let unchanged = changed == statement.bytes().as_ref();
-        prop_assert_eq!(read.verify_signature().is_ok(), unchanged, "{}", T::KIND);
+        prop_assert_eq!(read.clone().verify().is_ok(), unchanged, "{}", T::KIND);
     }
     Ok(())
 }
@@ -218,10 +218,10 @@ impl Source<'_> {
 #[test]
 fn the_signer_must_be_the_expected_one() {
     let statement = sample::<Ack>().into_signed();
-    let error = statement.clone().verify_by(&public(1)).unwrap_err();
+    let error = statement.clone().verify_by(&public(1), &Ed25519).unwrap_err();
     assert_eq!(error.clause, "P5.6");
     assert!(error.what.contains(&public(1).to_string()), "{error}");
-    assert!(statement.verify_by(&public(5)).is_ok());
+    assert!(statement.verify_by(&public(5), &Ed25519).is_ok());
 }
 
 #[test]
@@ -298,4 +298,60 @@ fn debug_shows_no_secret() {
     let ask = BoardAsk { code: *b"777777", ..sample::<BoardAsk>().body().clone() };
     let shown = format!("{ask:?}");
     assert!(shown.contains("code: <private>"), "{shown}");
+}
+
+#[test]
+fn what_is_heard_is_read_as_if_it_were_read_alone() {
+    let mut source = Source::slim(&[7; 400]);
+    let made = Verified::sign(&key(3), network(), DriverOffer::generate(&mut source));
+    let mut broken = made.bytes().to_vec();
+    *broken.last_mut().unwrap() ^= 1;
+    for bytes in [made.bytes().to_vec(), broken, made.bytes()[1..].to_vec(), Vec::new(), vec![0; 70_000]] {
+        let heard = Heard::from(bytes.clone());
+        assert_eq!(heard.header().map_err(Clone::clone), Header::peek(&bytes).as_ref().map_err(Clone::clone));
+        assert_eq!(heard.clone().statement().cloned().map_err(Clone::clone), AnyStatement::decode(bytes));
+    }
+}
+
+#[test]
+fn a_check_counts_for_its_own_signatures_only() {
+    let mut source = Source::slim(&[8; 400]);
+    let body = RiderOffer::generate(&mut source);
+    let simulated = SimulatedSignatures::new([5; 32]);
+    let real = Verified::sign(&key(3), network(), body.clone());
+    let fast = Verified::sign_with(&simulated, &key(3), network(), body);
+    assert_eq!(real.id(), fast.id(), "the signature is no part of the name");
+    assert_eq!(real.bytes()[..real.bytes().len() - 64], fast.bytes()[..fast.bytes().len() - 64]);
+    for (made, signatures) in [(&real, &Ed25519 as &dyn Signatures), (&fast, &simulated)] {
+        let other: &dyn Signatures = if signatures.tag() == simulated.tag() { &Ed25519 } else { &simulated };
+        // In both orders, and again: whatever is remembered must not leak.
+        for first in [true, false] {
+            let read = Signed::<RiderOffer>::decode(made.bytes().clone()).unwrap();
+            for turn in 0..4 {
+                let right = (turn % 2 == 0) == first;
+                let by = if right { signatures } else { other };
+                assert_eq!(read.clone().verify_with(by).is_ok(), right, "turn {turn}");
+            }
+        }
+    }
+}
+
+#[test]
+fn certificates_inside_are_read_in_place() {
+    let mut source = Source::slim(&[9; 400]);
+    let cert = Verified::sign(&key(4), network(), ShiftCert::generate(&mut source));
+    let mut body = DriverOffer::generate(&mut source);
+    body.cert_id = Some(cert.id());
+    body.certs = vec![cert.bytes().to_vec(), vec![1, 2, 3]];
+    let offer =
+        Signed::<DriverOffer>::decode(Verified::sign(&key(3), network(), body).bytes().clone()).unwrap();
+    for _ in 0..2 {
+        let Some(Ok(AnyStatement::ShiftCert(read))) = offer.certificate(0) else { panic!("a SHIFT_CERT") };
+        assert_eq!((read.id(), read.bytes()), (cert.id(), cert.bytes()));
+        assert_eq!(
+            offer.certificate(1).unwrap().unwrap_err(),
+            &AnyStatement::decode(vec![1, 2, 3]).unwrap_err()
+        );
+        assert!(offer.certificate(2).is_none());
+    }
 }

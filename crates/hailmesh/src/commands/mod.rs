@@ -13,6 +13,7 @@ mod passphrase;
 mod request;
 mod ride;
 mod settings;
+mod sim;
 mod status;
 mod verify;
 
@@ -41,6 +42,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Events(args) => events::run(&homes()?, &args, out).await,
         Command::Doctor => doctor::run(&global, &homes()?, out).await,
         Command::Demo(args) => demo::run(&global, &args, out).await,
+        Command::Sim(args) => sim::run(args.action, out).await,
         Command::Verify(args) => verify::run(&args, out),
         Command::Key(args) => key::run(&global, &homes()?, &args, out),
         Command::Config(args) => config::run(&global, &homes()?, &args, out),

@@ -198,6 +198,7 @@ impl Stage {
             party: Seats::ONE,
             features: Features::NONE,
             patience: hailmesh_types::Duration::from_secs(20),
+            pickup_within: None,
             open: true,
             name: Text::default(),
             phone: Text::default(),

@@ -1,0 +1,62 @@
+//! A busy driver does not need to hear offers: it stops listening until shortly before
+//! it is expected to be free.
+
+use hailmesh_types::{Duration, Timestamp};
+use hailmesh_wire::Topic;
+
+use crate::journal::SlotRef;
+use crate::output::Output;
+
+use super::Marketplace;
+use super::timers::Timer;
+
+/// A shorter absence is not worth the joining: peers that prune a topic are not grafted
+/// again for a minute (P13.2).
+const AWAY_LEAST: Duration = Duration::from_secs(60);
+
+impl Marketplace {
+    /// The ride of this slot is firm, or its rider has boarded: when it should end. The
+    /// estimates are the ACCEPT's and the REQUEST's own.
+    pub(super) fn expect_end(&mut self, now: Timestamp, slot: SlotRef, boarded: bool) {
+        let Some(deal) = self.deals.get(&slot) else { return };
+        let pickup = if boarded { Duration::ZERO } else { deal.accept.body().eta };
+        let ends = now + pickup.saturating_add(deal.request.body().ride_time);
+        let Some(driver) = self.driver.as_mut() else { return };
+        driver.ride_ends = Some(ends);
+        if driver.away {
+            self.timers.set(Timer::Listen, (ends - self.config.timers.listen_ahead).max(now));
+        } else if boarded {
+            self.rest(now);
+        }
+    }
+
+    /// Leaves the topics of offers when there is time for it and others are there to pass
+    /// gossip on; evidence is still heard.
+    pub(super) fn rest(&mut self, now: Timestamp) {
+        let ahead = self.config.timers.listen_ahead;
+        if ahead == Duration::ZERO || self.book.len() < self.config.listen_crowd {
+            return;
+        }
+        let Some(driver) = self.driver.as_mut() else { return };
+        let Some(until) = driver.ride_ends.map(|ends| ends - ahead) else { return };
+        if driver.is_free() || driver.away || until < now + AWAY_LEAST {
+            return;
+        }
+        driver.away = true;
+        for cell in self.ring.leave_all().leave {
+            let topic = Topic::offers(&self.config.network, cell);
+            self.out(Output::Unsubscribe(topic));
+        }
+        self.timers.clear(Timer::Ring);
+        self.timers.set(Timer::Listen, until);
+    }
+
+    /// Joins the topics around again: the ride is about to end, or has ended early.
+    pub(super) fn listen_again(&mut self, now: Timestamp) {
+        self.timers.clear(Timer::Listen);
+        let Some(driver) = self.driver.as_mut() else { return };
+        if std::mem::take(&mut driver.away) {
+            self.follow_ring(now);
+        }
+    }
+}

@@ -1,0 +1,652 @@
+//! The run: windows one after the other, and what goes from host to host between them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::Arc;
+
+use hailmesh_market::Config;
+use hailmesh_types::PeerKey;
+use hailmesh_wire::{AnyStatement, Ed25519, Heard, Signatures, SimulatedSignatures, Topic, message_id};
+
+use super::cheat::Cheat;
+use super::driver::DriverPerson;
+use super::host::{Arrival, Gossiped, Host, Outgoing, Person, What};
+use super::link::{Draws, frame_delays, is_cut};
+use super::oracle::{Oracle, Violation};
+use super::rider::RiderPerson;
+use super::settings::{RunError, Settings, Signing};
+use super::shard::{Shard, Spread, Window};
+use crate::outcome::{RideOutcome, RunOutcome, Traffic};
+use crate::policy::Policy;
+use crate::roads::Roads;
+use crate::scenario::{Scenario, TripRequest};
+
+/// Nodes are up this long before the first request, so that they know each other.
+pub(super) const WARM_MS: u64 = 60_000;
+/// Drivers come online one after the other over this long.
+const ARRIVE_MS: u32 = 20_000;
+/// How often views and bounds are looked at.
+const SAMPLE_MS: u64 = 30_000;
+/// One host out of so many is asked for its view.
+const SAMPLE_EVERY: u64 = 16;
+/// An offer this young may still be on its way.
+const SETTLED_MS: u64 = 2_000;
+/// How long an exchange that leads nowhere is waited for (P12).
+const EXCHANGE_MS: u64 = 10_000;
+
+/// What all hosts share and none can change.
+pub(super) struct Shared {
+    pub(super) seed: u64,
+    pub(super) settings: Settings,
+    pub(super) patience_ms: u64,
+    pub(super) boarding_ms: u64,
+    pub(super) config: Arc<Config>,
+    pub(super) signatures: Arc<dyn Signatures>,
+    scenario: Arc<Scenario>,
+}
+
+impl Shared {
+    pub(super) fn roads(&self) -> &Roads {
+        &self.scenario.roads
+    }
+
+    pub(super) fn request(&self, index: u32) -> &TripRequest {
+        &self.scenario.requests[index as usize]
+    }
+
+    /// Verifies a receipt as a stranger would.
+    pub(super) fn check_receipt(&self, bytes: &[u8]) -> Result<(), String> {
+        let receipt = hailmesh_wire::Receipt::decode(bytes).map_err(|error| error.to_string())?;
+        receipt.verify_with(&self.settings.node.issuers, &*self.signatures).map(|_| ()).map_err(|error| error.to_string())
+    }
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress {
+    /// Simulated time since the first request could be made, milliseconds.
+    pub at_ms: u64,
+    /// Its end.
+    pub end_ms: u64,
+    /// Events so far.
+    pub events: u64,
+}
+
+/// What came of a run, with what the oracles say.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Run {
+    /// The facts.
+    pub outcome: RunOutcome,
+    /// What must not happen and did, the first hundred.
+    pub violations: Vec<Violation>,
+    /// Agreements that both sides came to hold.
+    pub agreements: u64,
+    /// How often a node found or heard evidence against somebody.
+    pub exposures: u64,
+}
+
+/// Runs a fleet of nodes through a scenario.
+///
+/// # Errors
+/// A setting outside its bounds, or a fleet that the scenario does not have.
+pub fn run(
+    scenario: &Arc<Scenario>,
+    settings: &Settings,
+    fleet: u32,
+    seed: u64,
+    policy: Policy,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Run, RunError> {
+    settings.check()?;
+    let vehicles = scenario.fleet(fleet, seed)?;
+    let shared = Arc::new(Shared {
+        seed,
+        settings: settings.clone(),
+        patience_ms: scenario.patience_ms,
+        boarding_ms: scenario.boarding_ms,
+        config: Arc::new(config(settings, policy)),
+        signatures: signatures(settings.signing, seed),
+        scenario: Arc::clone(scenario),
+    });
+    let length_ms = u64::from(settings.latency_ms.0);
+    let threads = u32::try_from(settings.threads).unwrap_or(1);
+    let mut shards: Vec<Box<Shard>> =
+        (0..threads).map(|_| Box::new(Shard::new(threads, length_ms))).collect();
+    for (id, vehicle) in (0..).zip(&vehicles) {
+        let mut draws = Draws::of(seed, 0x5742, u64::from(id), 0);
+        let start_ms = u64::from(draws.between(0, ARRIVE_MS));
+        let person = Person::Driver(DriverPerson::new(vehicle.junction, vehicle.seats));
+        let host = Host::new(&shared, id, person, start_ms);
+        shards[(id % threads) as usize].add(host);
+    }
+    // Cheats stand where the cars stand that are not in the fleet.
+    let first_cheat = fleet + u32::try_from(scenario.requests.len()).unwrap_or(u32::MAX - fleet);
+    for number in 0..settings.cheats {
+        let vehicle = &scenario.vehicles[(fleet + number) as usize % scenario.vehicles.len()];
+        let id = first_cheat + number;
+        let person = Person::Cheat(Cheat::new(number, vehicle.junction));
+        let start_ms = u64::from(Draws::of(seed, 0x5742, u64::from(id), 0).between(0, ARRIVE_MS));
+        shards[(id % threads) as usize].add(Host::new(&shared, id, person, start_ms));
+    }
+    let mut engine = Engine::new(Arc::clone(&shared), fleet, length_ms);
+    std::thread::scope(|scope| {
+        let mut workers = Vec::new();
+        for _ in 1..threads {
+            let (to, inbox) = channel::<Job>();
+            let (outbox, from) = channel::<Box<Shard>>();
+            let shared = Arc::clone(&shared);
+            scope.spawn(move || work(&shared, &inbox, &outbox));
+            workers.push((to, from));
+        }
+        engine.run(&mut shards, &workers, progress);
+    });
+    Ok(engine.finish(shards, policy, fleet))
+}
+
+/// The configuration of every node of a run.
+fn config(settings: &Settings, policy: Policy) -> Config {
+    let _ = policy;
+    settings.node.clone()
+}
+
+fn signatures(signing: Signing, seed: u64) -> Arc<dyn Signatures> {
+    match signing {
+        Signing::Real => Arc::new(Ed25519),
+        Signing::StandIn => {
+            let mut secret = [0; 32];
+            secret[..8].copy_from_slice(&seed.to_le_bytes());
+            Arc::new(SimulatedSignatures::new(secret))
+        }
+    }
+}
+
+/// A window's work for one thread.
+struct Job {
+    shard: Box<Shard>,
+    window: Window,
+    gossip: Arc<Vec<Spread>>,
+}
+
+type Worker = (Sender<Job>, Receiver<Box<Shard>>);
+
+fn work(shared: &Shared, inbox: &Receiver<Job>, outbox: &Sender<Box<Shard>>) {
+    while let Ok(Job { mut shard, window, gossip }) = inbox.recv() {
+        shard.run(shared, window, &gossip);
+        drop(gossip);
+        if outbox.send(shard).is_err() {
+            return;
+        }
+    }
+}
+
+/// What is known between windows.
+struct Engine {
+    shared: Arc<Shared>,
+    fleet: u32,
+    length_ms: u64,
+    end_ms: u64,
+    /// Requests whose riders are not up yet, by the time they come up.
+    to_come: std::vec::IntoIter<(u64, u32)>,
+    next_rider: Option<(u64, u32)>,
+    identities: BTreeMap<PeerKey, u32>,
+    peers: BTreeMap<u32, PeerKey>,
+    connected: BTreeMap<u32, BTreeSet<u32>>,
+    listeners: BTreeMap<Topic, Vec<u32>>,
+    /// Live offers: topic, author's host, published when, over when.
+    offers: BTreeMap<Topic, BTreeMap<u32, (u64, u64)>>,
+    gossip: Vec<Spread>,
+    order: u64,
+    trace: blake3::Hasher,
+    oracle: Oracle,
+    traffic: Traffic,
+    view: (f64, u64),
+    next_sample: u64,
+    /// Hosts that were seen holding a slot at the last look.
+    held: BTreeMap<u32, u64>,
+    rides: Vec<RideOutcome>,
+}
+
+impl Engine {
+    fn new(shared: Arc<Shared>, fleet: u32, length_ms: u64) -> Self {
+        let scenario = &shared.scenario;
+        let lead = shared.settings.rider_lead_ms.min(WARM_MS);
+        let up: Vec<(u64, u32)> =
+            scenario.requests.iter().zip(0..).map(|(trip, index)| (WARM_MS + trip.t_ms - lead, index)).collect();
+        let end_ms = WARM_MS + scenario.hour_ms + scenario.drain_ms;
+        let mut to_come = up.into_iter();
+        let next_rider = to_come.next();
+        Self {
+            fleet,
+            length_ms,
+            end_ms,
+            to_come,
+            next_rider,
+            identities: BTreeMap::new(),
+            peers: BTreeMap::new(),
+            connected: BTreeMap::new(),
+            listeners: BTreeMap::new(),
+            offers: BTreeMap::new(),
+            gossip: Vec::new(),
+            order: 0,
+            trace: blake3::Hasher::new(),
+            oracle: Oracle::default(),
+            traffic: Traffic::default(),
+            view: (0.0, 0),
+            next_sample: WARM_MS,
+            held: BTreeMap::new(),
+            rides: Vec::new(),
+            shared,
+        }
+    }
+
+    fn run(&mut self, shards: &mut [Box<Shard>], workers: &[Worker], progress: &mut dyn FnMut(Progress)) {
+        loop {
+            let rider = self.next_rider.map(|(at, _)| at / self.length_ms);
+            let gossip = self.gossip.first().map(|spread| spread.message.at_ms / self.length_ms + 1);
+            let next = shards.iter().filter_map(|shard| shard.next()).chain(rider).chain(gossip).min();
+            let Some(index) = next else { return };
+            let window = Window { index, length_ms: self.length_ms };
+            if window.from_ms() >= self.end_ms {
+                return;
+            }
+            self.bring_riders(shards, window);
+            if window.from_ms() >= self.next_sample {
+                self.next_sample += SAMPLE_MS;
+                self.sample(shards, window.from_ms());
+                let events = shards.iter().map(|shard| shard.events).sum();
+                let at_ms = window.from_ms().saturating_sub(WARM_MS);
+                progress(Progress { at_ms, end_ms: self.end_ms - WARM_MS, events });
+            }
+            self.run_window(shards, workers, window);
+            self.exchange(shards);
+        }
+    }
+
+    fn bring_riders(&mut self, shards: &mut [Box<Shard>], window: Window) {
+        while let Some((at_ms, index)) = self.next_rider.filter(|(at_ms, _)| *at_ms < window.until_ms()) {
+            let trip = self.shared.request(index);
+            let drive = self.shared.roads().drive(trip.from_junction, trip.to_junction);
+            let outcome = RideOutcome {
+                request: index,
+                requested_ms: WARM_MS + trip.t_ms,
+                vehicle: None,
+                matched_ms: None,
+                picked_up_ms: None,
+                dropped_ms: None,
+                set_out: None,
+                from: trip.from_junction,
+                to: trip.to_junction,
+                pickup_m: 0,
+                pickup_ms: 0,
+                trip_m: drive.m,
+            };
+            let id = self.fleet + index;
+            let person = Person::Rider(RiderPerson::new(index, outcome));
+            let place = id as usize % shards.len();
+            shards[place].add(Host::new(&self.shared, id, person, at_ms.max(window.from_ms())));
+            self.next_rider = self.to_come.next();
+        }
+    }
+
+    /// Runs one window on all threads.
+    fn run_window(&mut self, shards: &mut [Box<Shard>], workers: &[Worker], window: Window) {
+        let gossip = Arc::new(std::mem::take(&mut self.gossip));
+        let (first, others) = shards.split_at_mut(1);
+        let mut sent = 0;
+        for (shard, (to, _)) in others.iter_mut().zip(workers) {
+            let shard = std::mem::replace(shard, Box::new(Shard::new(1, 1)));
+            let job = Job { shard, window, gossip: Arc::clone(&gossip) };
+            if to.send(job).is_ok() {
+                sent += 1;
+            }
+        }
+        first[0].run(&self.shared, window, &gossip);
+        for (shard, (_, from)) in others.iter_mut().zip(workers).take(sent) {
+            if let Ok(back) = from.recv() {
+                *shard = back;
+            }
+        }
+    }
+
+    /// Puts what was said in order and sends it on.
+    fn exchange(&mut self, shards: &mut [Box<Shard>]) {
+        let mut said: Vec<Outgoing> = Vec::new();
+        for shard in shards.iter_mut() {
+            said.append(&mut shard.out);
+            self.rides.append(&mut shard.finished);
+        }
+        said.sort_by_key(|one| (one.at_ms, one.from, one.number));
+        for outgoing in said {
+            self.order += 1;
+            self.note(&outgoing);
+            self.route(shards, outgoing);
+        }
+    }
+
+    /// Everything that happened goes into the trace; signatures do not, so that runs with
+    /// real and stand-in ones can be compared.
+    fn note(&mut self, outgoing: &Outgoing) {
+        let (tag, length) = match &outgoing.what {
+            What::Identity(_) => (0_u8, 0),
+            What::Down => (1, 0),
+            What::Joined(_) => (2, 0),
+            What::Left(_) => (3, 0),
+            What::Publish { bytes, .. } => (4, bytes.len()),
+            What::Send { frame, .. } => (5, frame.len()),
+            What::Reply { frame, .. } => (6, frame.len()),
+            What::Fail { .. } => (7, 0),
+            What::Word { .. } => (8, 0),
+            What::Bound { live, .. } => (9, usize::from(*live)),
+            What::Exposed => (10, 0),
+            What::Violation(text) => (11, text.len()),
+        };
+        let mut entry = [0; 17];
+        entry[..8].copy_from_slice(&outgoing.at_ms.to_le_bytes());
+        entry[8..12].copy_from_slice(&outgoing.from.to_le_bytes());
+        entry[12] = tag;
+        entry[13..].copy_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
+        self.trace.update(&entry);
+    }
+
+    fn route(&mut self, shards: &mut [Box<Shard>], outgoing: Outgoing) {
+        let Outgoing { at_ms, from, what, .. } = outgoing;
+        let soon = at_ms + self.length_ms;
+        match what {
+            What::Identity(peer) => {
+                self.identities.insert(peer, from);
+                self.peers.insert(from, peer);
+            }
+            What::Down => self.gone(shards, at_ms, from),
+            What::Joined(topic) => self.joined(shards, at_ms, from, topic),
+            What::Left(topic) => {
+                if let Some(list) = self.listeners.get_mut(&topic)
+                    && let Ok(place) = list.binary_search(&from)
+                {
+                    list.remove(place);
+                }
+            }
+            What::Publish { topic, bytes } => self.publish(at_ms, from, topic, bytes),
+            What::Send { to, run, ask, frame } => {
+                let size = hailmesh_wire::pad(&frame).map_or(frame.len(), |padded| padded.len());
+                self.traffic.messages += 1;
+                self.traffic.bytes += size as u64;
+                self.count_request(&frame);
+                let Some(host) = self.identities.get(&to).copied() else {
+                    let failed = Arrival::Failed { run, ask, peer: to };
+                    return self.deliver(shards, soon + self.length_ms, from, failed);
+                };
+                let dialled = self.connect(shards, at_ms, from, host);
+                let cut = is_cut(&self.shared.settings, self.shared.seed, from, host, at_ms);
+                let mut draws = self.draws(from, host);
+                let mut heard = false;
+                for delay in frame_delays(&self.shared.settings, &mut draws).into_iter().flatten() {
+                    if !cut {
+                        heard = true;
+                        let peer = self.peer(from);
+                        let request = Arrival::Request { from, peer, run, ask, frame: frame.clone() };
+                        self.deliver(shards, at_ms + dialled + u64::from(delay), host, request);
+                    }
+                }
+                if !heard {
+                    let failed = Arrival::Failed { run, ask, peer: to };
+                    self.deliver(shards, at_ms + EXCHANGE_MS, from, failed);
+                }
+            }
+            What::Reply { to, run, ask, frame } => {
+                let size = hailmesh_wire::pad(&frame).map_or(frame.len(), |padded| padded.len());
+                self.traffic.messages += 1;
+                self.traffic.bytes += size as u64;
+                self.count_refusal(&frame);
+                let cut = is_cut(&self.shared.settings, self.shared.seed, from, to, at_ms);
+                let mut draws = self.draws(from, to);
+                let peer = self.peer(from);
+                match frame_delays(&self.shared.settings, &mut draws)[0].filter(|_| !cut) {
+                    Some(delay) => {
+                        let response = Arrival::Response { run, ask, peer, frame };
+                        self.deliver(shards, at_ms + u64::from(delay), to, response);
+                    }
+                    None => {
+                        let failed = Arrival::Failed { run, ask, peer };
+                        self.deliver(shards, at_ms + EXCHANGE_MS, to, failed);
+                    }
+                }
+            }
+            What::Fail { to, run, ask } => {
+                let peer = self.peer(from);
+                self.deliver(shards, soon, to, Arrival::Failed { run, ask, peer });
+            }
+            What::Word { to, word } => self.deliver(shards, soon, to, Arrival::Word { from, word }),
+            What::Bound { role, agreement, live } => self.oracle.bound(at_ms, from, role, agreement, live),
+            What::Exposed => self.oracle.exposed += 1,
+            What::Violation(text) => self.oracle.violation(at_ms, text),
+        }
+    }
+
+    fn deliver(&self, shards: &mut [Box<Shard>], at_ms: u64, to: u32, arrival: Arrival) {
+        let place = to as usize % shards.len();
+        shards[place].deliver(at_ms, to, self.order, arrival);
+    }
+
+    fn draws(&self, from: u32, to: u32) -> Draws {
+        Draws::of(self.shared.seed, self.order, u64::from(from), u64::from(to))
+    }
+
+    fn peer(&self, host: u32) -> PeerKey {
+        self.peers.get(&host).copied().unwrap_or_else(|| PeerKey::from_bytes([0; 32]))
+    }
+
+    /// Connects two hosts if they are not; says how long that takes.
+    fn connect(&mut self, shards: &mut [Box<Shard>], at_ms: u64, from: u32, to: u32) -> u64 {
+        if !self.connected.entry(from).or_default().insert(to) {
+            return 0;
+        }
+        self.connected.entry(to).or_default().insert(from);
+        let (least, most) = self.shared.settings.latency_ms;
+        let mut draws = self.draws(from, to);
+        // One round trip until both sides know each other.
+        let trip = u64::from(draws.between(least, most) + draws.between(least, most));
+        let (here, there) = (self.peer(from), self.peer(to));
+        self.deliver(shards, at_ms + trip, from, Arrival::Connected { peer: there, host: to });
+        self.deliver(shards, at_ms + trip, to, Arrival::Connected { peer: here, host: from });
+        trip
+    }
+
+    fn gone(&mut self, shards: &mut [Box<Shard>], at_ms: u64, host: u32) {
+        let peer = self.peer(host);
+        let others = self.connected.remove(&host).unwrap_or_default();
+        for other in others {
+            if let Some(list) = self.connected.get_mut(&other) {
+                list.remove(&host);
+            }
+            self.deliver(shards, at_ms + self.length_ms, other, Arrival::Gone { peer });
+        }
+        for offers in self.offers.values_mut() {
+            offers.remove(&host);
+        }
+    }
+
+    fn joined(&mut self, shards: &mut [Box<Shard>], at_ms: u64, from: u32, topic: Topic) {
+        let list = self.listeners.entry(topic.clone()).or_default();
+        let Err(place) = list.binary_search(&from) else { return };
+        list.insert(place, from);
+        let (least, most) = self.shared.settings.latency_ms;
+        let all = u32::try_from(list.len()).unwrap_or(u32::MAX);
+        let mut draws = Draws::of(self.shared.seed, self.order, u64::from(from), 0x6a01);
+        let mut greeters = BTreeSet::new();
+        for _ in 0..self.shared.settings.overlay.greeters {
+            greeters.insert(list[draws.between(0, all - 1) as usize]);
+        }
+        let peer = self.peer(from);
+        for greeter in greeters {
+            if greeter != from {
+                let at_ms = at_ms + u64::from(draws.between(least, most));
+                let subscribed = Arrival::Subscribed { peer, topic: topic.clone() };
+                self.deliver(shards, at_ms, greeter, subscribed);
+            }
+        }
+    }
+
+    fn publish(&mut self, at_ms: u64, from: u32, topic: Topic, bytes: Arc<[u8]>) {
+        let listeners = self.listeners.get(&topic).map_or(0, Vec::len);
+        let id = message_id(&topic.to_string(), &bytes);
+        let heard = Heard::new(bytes);
+        self.note_offer(at_ms, from, &topic, &heard);
+        let passes_on = self.shared.settings.cheats == 0 || is_sound(&heard, &*self.shared.signatures);
+        let message = Gossiped { from, topic, heard, id, at_ms };
+        let listeners = u32::try_from(listeners).unwrap_or(u32::MAX);
+        self.gossip.push(Spread { message, order: self.order, listeners, passes_on });
+    }
+
+    /// What somebody who sees everything knows about live offers.
+    fn note_offer(&mut self, at_ms: u64, from: u32, topic: &Topic, heard: &Heard) {
+        let (live, ttl) = match heard.statement() {
+            Ok(AnyStatement::DriverOffer(offer)) => (offer.body().is_live(), offer.body().ttl),
+            Ok(AnyStatement::RiderOffer(offer)) => (offer.body().live.is_some(), offer.body().ttl),
+            _ => return,
+        };
+        // An author has one live offer, on one topic.
+        for (other, offers) in &mut self.offers {
+            if other != topic {
+                offers.remove(&from);
+            }
+        }
+        let offers = self.offers.entry(topic.clone()).or_default();
+        if live {
+            let since = offers.get(&from).map_or(at_ms, |(since, _)| *since);
+            offers.insert(from, (since, at_ms + u64::from(ttl.as_millis())));
+        } else {
+            offers.remove(&from);
+        }
+    }
+
+    fn count_request(&mut self, frame: &[u8]) {
+        if frame_kind(frame) == Some(hailmesh_wire::Kind::Request) {
+            self.traffic.handshakes += 1;
+        }
+    }
+
+    fn count_refusal(&mut self, frame: &[u8]) {
+        if frame_kind(frame) == Some(hailmesh_wire::Kind::Reject) {
+            self.traffic.conflicts += 1;
+        }
+    }
+
+    /// Looks at views, bounds and holds.
+    fn sample(&mut self, shards: &mut [Box<Shard>], at_ms: u64) {
+        let turn = at_ms / SAMPLE_MS;
+        let mut held = BTreeMap::new();
+        let limits = self.shared.settings.node.limits.clone();
+        for shard in shards.iter() {
+            for host in shard.hosts() {
+                let Some(market) = host.market.as_ref() else { continue };
+                if !(u64::from(host.id) + turn).is_multiple_of(SAMPLE_EVERY) && !self.held.contains_key(&host.id) {
+                    continue;
+                }
+                let snapshot = market.snapshot(host.clock.reads(at_ms));
+                if snapshot.state == "held" {
+                    if self.held.get(&host.id) == Some(&snapshot.slot) {
+                        let text = format!("driver {} holds slot {} for ever", host.id, snapshot.slot);
+                        self.oracle.violation(at_ms, text);
+                    }
+                    held.insert(host.id, snapshot.slot);
+                }
+                let known = snapshot.drivers + snapshot.riders;
+                if known > limits.offers || snapshot.outbox > limits.outbox || snapshot.topics > limits.topics + 1 {
+                    let text = format!(
+                        "host {} is beyond its bounds: {known} offers, {} in the outbox, {} topics",
+                        host.id, snapshot.outbox, snapshot.topics
+                    );
+                    self.oracle.violation(at_ms, text);
+                }
+                let there = host.topics.iter().filter_map(|topic| self.offers.get(topic)).map(|offers| {
+                    let settled = |(author, (since, until)): &(&u32, &(u64, u64))| {
+                        **author != host.id && *since + SETTLED_MS <= at_ms && *until > at_ms
+                    };
+                    offers.iter().filter(settled).count()
+                });
+                let there: usize = there.sum();
+                if there > 0 && host.started_ms + self.shared.settings.rider_lead_ms.min(SAMPLE_MS) <= at_ms {
+                    #[expect(clippy::cast_precision_loss, reason = "counts of offers")]
+                    let share = (known as f64 / there as f64).min(1.0);
+                    self.view.0 += share;
+                    self.view.1 += 1;
+                }
+            }
+        }
+        self.held = held;
+        for offers in self.offers.values_mut() {
+            offers.retain(|_, (_, until)| *until > at_ms);
+        }
+    }
+
+    fn finish(mut self, shards: Vec<Box<Shard>>, policy: Policy, fleet: u32) -> Run {
+        let (mut events, mut empty_m, mut full_m, mut node_ms) = (0, 0, 0, 0);
+        for shard in &shards {
+            events += shard.events;
+            self.traffic.restarts += shard.restarts;
+            node_ms += shard.node_ms;
+            #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts")]
+            {
+                let copies = self.shared.settings.overlay.copies;
+                self.traffic.messages += (shard.delivered as f64 * copies) as u64;
+                self.traffic.bytes += (shard.delivered_bytes as f64 * copies) as u64;
+            }
+            for host in shard.hosts() {
+                node_ms += self.end_ms.saturating_sub(host.started_ms);
+                match &host.person {
+                    Person::Driver(person) => {
+                        empty_m += person.empty_m;
+                        full_m += person.full_m;
+                    }
+                    Person::Rider(person) => self.rides.push(person.outcome),
+                    Person::Cheat(_) => {}
+                }
+            }
+        }
+        self.rides.sort_by_key(|ride| ride.request);
+        for ride in &mut self.rides {
+            ride.requested_ms -= WARM_MS;
+            for at in [&mut ride.matched_ms, &mut ride.picked_up_ms, &mut ride.dropped_ms].into_iter().flatten() {
+                *at -= WARM_MS;
+            }
+        }
+        #[expect(clippy::cast_precision_loss, reason = "counts")]
+        {
+            self.traffic.node_s = node_ms as f64 / 1_000.0;
+            self.traffic.view_share = if self.view.1 == 0 { 1.0 } else { self.view.0 / self.view.1 as f64 };
+        }
+        self.traffic.double_bookings = self.oracle.double_bookings;
+        let outcome = RunOutcome {
+            policy,
+            fleet,
+            seed: self.shared.seed,
+            rides: self.rides,
+            patience_ms: self.shared.patience_ms,
+            empty_m,
+            full_m,
+            traffic: Some(self.traffic),
+            events,
+            trace_hash: *self.trace.finalize().as_bytes(),
+        };
+        Run {
+            outcome,
+            violations: self.oracle.violations,
+            agreements: self.oracle.firm,
+            exposures: self.oracle.exposed,
+        }
+    }
+}
+
+/// Whether honest nodes pass a message on: it is what it says, and its author signed it.
+fn is_sound(heard: &Heard, signatures: &dyn Signatures) -> bool {
+    heard.statement().is_ok_and(|statement| statement.clone().verify_with(signatures).is_ok())
+}
+
+/// The kind of statement in a frame, from its first bytes.
+fn frame_kind(frame: &[u8]) -> Option<hailmesh_wire::Kind> {
+    use hailmesh_wire::{Frame, FrameContent, Header};
+    match Frame::decode(frame).ok()?.content {
+        FrameContent::Statement(bytes) => Header::peek(&bytes).ok()?.kind().ok(),
+        _ => None,
+    }
+}

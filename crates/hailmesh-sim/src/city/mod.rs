@@ -1,0 +1,38 @@
+//! The city: hosts with production marketplaces, and everything around them.
+//!
+//! # How a run goes
+//!
+//! Time is cut into *windows* no longer than the fastest message. What a host does in a
+//! window can reach nobody before the next one, so the hosts of a window are
+//! independent of each other and may be run on any number of threads. Between two
+//! windows everything that was said is put in one order, by time, host and number, and
+//! sent on. Randomness of a link is a hash of the seed and of the message, not a shared
+//! stream. So one seed gives one trace, whatever the number of threads.
+//!
+//! * [`settings`]: what a run can be told.
+//! * `link`, `overlay`: how long messages take, which are lost, how gossip spreads.
+//! * `host`: one marketplace with its journal, its clock and its failures.
+//! * `driver`, `rider`: what people do; `cheat`: what others do.
+//! * `shard`, `engine`: windows, threads, order.
+//! * `oracle`: what must hold whatever happens.
+
+mod cheat;
+mod driver;
+mod engine;
+mod host;
+mod kit;
+mod link;
+mod oracle;
+mod overlay;
+mod people;
+mod rider;
+pub mod settings;
+mod shard;
+mod travel;
+
+pub use engine::{Progress, Run, run};
+pub use kit::{City, Report};
+pub use oracle::Violation;
+pub use overlay::Overlay;
+pub use settings::{Partition, RunError, Settings, SettingsError, Signing};
+pub use travel::RoadTimes;

@@ -1,0 +1,124 @@
+//! How gossip spreads: a model of gossipsub as the node configures it (P13.5), without
+//! its mechanics.
+//!
+//! An offer is flooded by its author to the peers it is connected to in the topic, and
+//! goes on along meshes of degree D. A listener gets it after one or more hops, several
+//! times; the first copy counts. A copy that is lost is made good by another one, and if
+//! all were lost by IHAVE and IWANT within the next heartbeats. The parameters are
+//! measured with real swarms (`hailmesh sim live`); docs/performance.md has both side
+//! by side.
+
+use super::link::Draws;
+use super::settings::Settings;
+
+/// Parameters of the gossip model.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Overlay {
+    /// Mesh degree D, 2 to 12.
+    pub mesh: u32,
+    /// Peers in a topic to which an author sends its own offers at once (flood
+    /// publishing), 1 to 1,000.
+    pub flood: u32,
+    /// Time between two heartbeats, milliseconds.
+    pub heartbeat_ms: u32,
+    /// What a node needs to judge a message before it passes it on, milliseconds.
+    pub judge_ms: u32,
+    /// Copies that reach a node in all for each message that it takes, at least 1.
+    pub copies: f64,
+    /// Peers of a topic that learn at once that somebody has joined it.
+    pub greeters: u32,
+}
+
+impl Default for Overlay {
+    fn default() -> Self {
+        Self { mesh: 6, flood: 30, heartbeat_ms: 700, judge_ms: 2, copies: 3.0, greeters: 6 }
+    }
+}
+
+/// Copies of one message that are on their way to a node independently of each other;
+/// more of them come, but share links with these.
+const INDEPENDENT_COPIES: u32 = 3;
+/// Heartbeats in which a missed message is still announced (history 6, 2 gossiped).
+const ANNOUNCED: u32 = 2;
+
+impl Overlay {
+    /// When a listener out of so many hears a message, milliseconds after it was
+    /// published; nothing when it does not.
+    pub(super) fn delay_ms(&self, settings: &Settings, listeners: u32, draws: &mut Draws) -> Option<u32> {
+        let hops = self.hops(listeners, draws);
+        let (least, most) = settings.latency_ms;
+        let mut delay = 0;
+        for hop in 0..hops {
+            // Over the mesh the fastest of several ways counts.
+            let mut latency = draws.between(least, most);
+            if hop > 0 {
+                latency = latency.min(draws.between(least, most)) + self.judge_ms;
+            }
+            delay += latency;
+        }
+        if settings.loss <= 0.0 {
+            return Some(delay);
+        }
+        let copies = if listeners <= 1 { 1 } else { INDEPENDENT_COPIES };
+        for copy in 0..copies {
+            if !draws.chance(settings.loss) {
+                return Some(delay + copy * (most - least) / 2);
+            }
+        }
+        for heartbeat in 1..=ANNOUNCED {
+            // IHAVE, IWANT and the message itself have to come through.
+            let comes = (0..3).all(|_| !draws.chance(settings.loss));
+            if comes {
+                let exchange: u32 = (0..3).map(|_| draws.between(least, most)).sum();
+                return Some(delay + heartbeat * self.heartbeat_ms + exchange);
+            }
+        }
+        None
+    }
+
+    /// Over how many links the first copy comes.
+    fn hops(&self, listeners: u32, draws: &mut Draws) -> u32 {
+        let fan = u64::from(self.mesh.max(2) - 1);
+        let mut ring = u64::from(self.flood.max(1));
+        let mut place = u64::from(draws.between(0, listeners.max(1) - 1));
+        let mut hops = 1;
+        while place >= ring && hops < 12 {
+            place -= ring;
+            ring *= fan;
+            hops += 1;
+        }
+        hops
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn delays(settings: &Settings, listeners: u32) -> Vec<Option<u32>> {
+        let overlay = Overlay::default();
+        (0..2_000)
+            .map(|number| overlay.delay_ms(settings, listeners, &mut Draws::of(1, number, 2, 3)))
+            .collect()
+    }
+
+    #[test]
+    fn far_listeners_hear_later() {
+        let settings = Settings { loss: 0.0, latency_ms: (50, 200), ..Settings::default() };
+        let mean = |listeners| {
+            let heard: Vec<u32> = delays(&settings, listeners).into_iter().flatten().collect();
+            assert_eq!(heard.len(), 2_000, "without loss everybody hears");
+            heard.iter().sum::<u32>() / 2_000
+        };
+        let (few, many) = (mean(20), mean(1_000));
+        assert!((110..140).contains(&few), "{few}");
+        assert!((280..420).contains(&many), "{many}");
+    }
+
+    #[test]
+    fn loss_is_mostly_made_good() {
+        let settings = Settings { loss: 0.2, latency_ms: (50, 200), ..Settings::default() };
+        let heard = delays(&settings, 200).into_iter().flatten().count();
+        assert!((1_985..2_000).contains(&heard), "{heard}");
+    }
+}

@@ -1,0 +1,103 @@
+//! `hailmesh sim live`.
+
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use super::machine;
+use crate::cli::sim::SimLiveArgs;
+use crate::demo::{self, DemoConfig, Report, Scene};
+use crate::exit::{Exit, Failure};
+use crate::output::Output;
+use crate::signals::Signals;
+use crate::telemetry;
+
+/// What `sim live --json` prints: the fields of `demo --json` and these.
+#[derive(Debug, Serialize)]
+struct Live {
+    #[serde(flatten)]
+    report: Report,
+    /// Memory of a node: what the process held at most, less what it held before there
+    /// were any.
+    rss_mib_per_node: Option<f64>,
+    /// From the first start until every rider saw a driver.
+    mesh_ready_s: f64,
+}
+
+pub(super) async fn run(args: &SimLiveArgs, out: Output) -> Result<Exit, Failure> {
+    telemetry::start(if out.quiet { "error" } else { "warn" }, false)?;
+    let riders = (args.nodes / 4).max(1);
+    let config = DemoConfig {
+        drivers: args.nodes - riders,
+        riders,
+        rides: Some(args.rides),
+        seed: args.seed,
+        home: None,
+    };
+    let stop = CancellationToken::new();
+    let cancel = stop.clone();
+    let mut signals = Signals::new()?;
+    tokio::spawn(async move {
+        signals.next().await;
+        cancel.cancel();
+        signals.next().await;
+        std::process::exit(Exit::Interrupted as i32);
+    });
+    out.remark(format!("{} real nodes on loopback, of which {riders} are riders", args.nodes));
+    let before = machine::rss_mib();
+    let (mut mesh_ready_s, mut completed) = (0.0, 0);
+    let report = demo::run(config, stop, |scene| match scene {
+        Scene::Open { took, .. } => {
+            mesh_ready_s = super::rounded(took.as_secs_f64(), 3);
+            out.remark(format!("every rider sees a driver after {mesh_ready_s:.1} s"));
+        }
+        Scene::Completed { .. } => {
+            completed += 1;
+            if completed % 10 == 0 {
+                out.remark(format!("{completed} of {} rides", args.rides));
+            }
+        }
+        Scene::Failed { rider, why } => out.remark(format!("rider {rider}: no ride: {why}")),
+        Scene::Firm { .. } => {}
+    })
+    .await?;
+    let held = machine::peak_rss_mib().zip(before);
+    let rss_mib_per_node =
+        held.map(|(peak, before)| super::rounded((peak - before).max(0.0) / f64::from(args.nodes), 2));
+    let live = Live { report, rss_mib_per_node, mesh_ready_s };
+    if out.json {
+        out.document(&live)?;
+    } else {
+        print(&live, out)?;
+    }
+    let report = &live.report;
+    if report.double_bookings > 0 || report.receipts_refused > 0 {
+        return Err(Failure::failed(format!(
+            "{} double bookings, {} receipts that do not verify",
+            report.double_bookings, report.receipts_refused
+        ))
+        .hint(format!(
+            "replay it with: hailmesh sim live --nodes {} --rides {} --seed {}",
+            args.nodes, args.rides, args.seed
+        )));
+    }
+    Ok(if report.rides_completed < args.rides { Exit::Interrupted } else { Exit::Ok })
+}
+
+fn print(live: &Live, out: Output) -> Result<(), Failure> {
+    let Live { report, rss_mib_per_node, mesh_ready_s } = live;
+    let (settle, gossip) = (&report.settle_ms, &report.gossip);
+    let rss = rss_mib_per_node.map_or_else(|| "-".to_owned(), |mib| format!("{mib:.2} MiB"));
+    let rows = [
+        ("nodes", format!("{} ({} drivers, {} riders)", report.nodes, report.drivers, report.riders)),
+        ("mesh ready", format!("{mesh_ready_s:.1} s")),
+        ("rides completed", report.rides_completed.to_string()),
+        ("receipts verified on both sides", report.receipts_verified.to_string()),
+        ("double bookings", report.double_bookings.to_string()),
+        ("settled", format!("p50 {} ms, p95 {} ms, p99 {} ms", settle.p50, settle.p95, settle.p99)),
+        ("offers delivered", format!("p50 {} ms, p99 {} ms", gossip.delivery_ms.p50, gossip.delivery_ms.p99)),
+        ("bytes a node and second", gossip.bytes_per_node_s.to_string()),
+        ("memory a node", rss),
+        ("time", format!("{:.1} s", report.wall_s)),
+    ];
+    out.table(&["figure", "value"], rows.map(|(name, value)| vec![name.to_owned(), value]).to_vec())
+}

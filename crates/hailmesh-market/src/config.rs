@@ -1,6 +1,6 @@
 //! What can be set about a marketplace.
 
-use hailmesh_types::{Duration, NetworkName, PublicKey, Text};
+use hailmesh_types::{Duration, NetworkName, PublicKey, Resolution, Text};
 
 use crate::certificates::Level;
 use crate::limits::Limits;
@@ -32,6 +32,8 @@ pub struct Config {
     /// Assumed speed of cars for estimated times, km/h, 1 to 200. Default 20, the mean of
     /// a big city at rush hour.
     pub speed_kmh: u16,
+    /// How finely a waiting rider's offer tells where it is, resolution 7 to 10 (P14.1).
+    pub rider_precision: Resolution,
     /// With whom a node deals, of those that it knows.
     pub policy: Policy,
     /// How much farther a rider may go for a ride for every second that it has waited,
@@ -168,6 +170,7 @@ impl Default for Config {
             share_position: false,
             timers: Timers::default(),
             speed_kmh: 20,
+            rider_precision: Resolution::RIDER,
             policy: Policy::default(),
             seniority: Reach::default().seniority,
             listen_crowd: 64,

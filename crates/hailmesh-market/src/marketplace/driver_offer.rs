@@ -124,6 +124,12 @@ impl Marketplace {
         if self.driver.as_ref().is_some_and(|driver| driver.away) {
             return;
         }
+        if let Some(rider) = self.rider.as_mut() {
+            rider.away &= rider.bound().is_some();
+            if rider.away {
+                return;
+            }
+        }
         let other = if self.driver.is_some() { Side::Riders } else { Side::Drivers };
         let live = self.book.live_count(other, now);
         let RingChange { join, leave } = self.ring.follow(now, cell.parent(Resolution::TOPIC), live);

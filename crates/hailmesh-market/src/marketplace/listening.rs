@@ -1,5 +1,5 @@
-//! A busy driver does not need to hear offers: it stops listening until shortly before
-//! it is expected to be free.
+//! Whoever is busy does not need to hear offers: a driver stops listening until shortly
+//! before it is expected to be free, a rider until it is bound no more.
 
 use hailmesh_types::{Duration, Timestamp};
 use hailmesh_wire::Topic;
@@ -49,6 +49,23 @@ impl Marketplace {
         }
         self.timers.clear(Timer::Ring);
         self.timers.set(Timer::Listen, until);
+    }
+
+    /// A rider who is firm looks for nobody: it leaves the topics of offers under the same
+    /// conditions as a driver, and joins them again when it is bound no more. What its
+    /// driver is up to it learns from STATUS (P8.8).
+    pub(super) fn rest_rider(&mut self) {
+        let crowded = self.book.len() >= self.config.listen_crowd;
+        if self.config.timers.listen_ahead == Duration::ZERO || !crowded {
+            return;
+        }
+        let Some(rider) = self.rider.as_mut() else { return };
+        rider.away = true;
+        for cell in self.ring.leave_all().leave {
+            let topic = Topic::offers(&self.config.network, cell);
+            self.out(Output::Unsubscribe(topic));
+        }
+        self.timers.clear(Timer::Ring);
     }
 
     /// Joins the topics around again: the ride is about to end, or has ended early.

@@ -34,6 +34,8 @@ pub(super) struct RiderSide {
     pub(super) here: Option<Private<GeoPoint>>,
     /// Whether the driver of a firm ride may see where this rider is (P8.10).
     pub(super) sharing: bool,
+    /// Has left the topics of offers while it is bound.
+    pub(super) away: bool,
     pub(super) invites: Bucket,
     pub(super) unasked: Bucket,
 }
@@ -55,6 +57,7 @@ impl RiderSide {
             search: None,
             here: None,
             sharing,
+            away: false,
             invites: Bucket::default(),
             unasked: Bucket::default(),
         }
@@ -341,6 +344,7 @@ impl Marketplace {
         }
         self.drop_search(now, ride);
         self.set_ride(now, ride, RideState::Firm, None);
+        self.rest_rider();
     }
 
     /// P7.10, P7.13.

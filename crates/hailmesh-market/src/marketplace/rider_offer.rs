@@ -1,6 +1,6 @@
 //! The rider's own offer: being found while searching (P5.13).
 
-use hailmesh_types::{Cell, Resolution, Timestamp};
+use hailmesh_types::{Cell, Timestamp};
 use hailmesh_wire::{Extensions, RiderOffer, RiderTerms, Topic};
 
 use crate::journal::{Record, Role};
@@ -28,7 +28,7 @@ impl Marketplace {
     pub(super) fn publish_rider_offer(&mut self, now: Timestamp) {
         let search = self.rider.as_ref().and_then(|rider| rider.search.as_ref());
         let Some((key, from)) = search.map(|search| (search.key, search.wish.from)) else { return };
-        if !self.has_worked_for_offer(&key, Cell::at(*from.expose(), Resolution::RIDER), now) {
+        if !self.has_worked_for_offer(&key, Cell::at(*from.expose(), self.config.rider_precision), now) {
             return;
         }
         let Some(seq) = self.rider_seq() else { return };
@@ -36,7 +36,7 @@ impl Marketplace {
         let Some(search) = rider.search.as_ref().filter(|search| !search.paused) else { return };
         let Some(chain) = rider.chains.get(&search.key) else { return };
         let wish = &search.wish;
-        let cell = Cell::at(*wish.from.expose(), Resolution::RIDER);
+        let cell = Cell::at(*wish.from.expose(), self.config.rider_precision);
         let body = RiderOffer {
             seq,
             issued: now,

@@ -48,11 +48,11 @@ pub(super) struct Search {
     pub(super) first_request: Option<Timestamp>,
     last_request: Option<Timestamp>,
     pub(super) asks: BTreeMap<StatementId, Pending>,
-    /// ACCEPTs that are compared with each other (P7.23).
-    pub(super) offered: Vec<Offered>,
     pub(super) refused: BTreeMap<PublicKey, Timestamp>,
     /// When the view was last looked at.
     pub(super) looked: Option<Timestamp>,
+    /// ACCEPTs that are compared with each other (P7.23).
+    pub(super) offered: Vec<Offered>,
     answers: BTreeMap<String, u32>,
     /// The rider offer that is out, if one is.
     pub(super) offer: Option<Verified<RiderOffer>>,
@@ -473,6 +473,7 @@ impl Marketplace {
         self.timers.set(Timer::Patience, deadline);
         self.timers.set(Timer::OpenAfter, now + self.config.timers.open_after);
         self.timers.set(Timer::Decide, now);
+        self.follow_ring(now);
         true
     }
 }

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::Arc;
 
 use hailmesh_market::Config;
-use hailmesh_types::PeerKey;
+use hailmesh_types::{PeerKey, Resolution};
 use hailmesh_wire::{AnyStatement, Ed25519, Heard, Signatures, SimulatedSignatures, Topic, message_id};
 
 use super::cheat::Cheat;
@@ -16,6 +16,7 @@ use super::oracle::{Oracle, Violation};
 use super::rider::RiderPerson;
 use super::settings::{RunError, Settings, Signing};
 use super::shard::{Shard, Spread, Window};
+use super::travel::RoadTimes;
 use crate::outcome::{RideOutcome, RunOutcome, Traffic};
 use crate::policy::Policy;
 use crate::roads::Roads;
@@ -42,6 +43,7 @@ pub(super) struct Shared {
     pub(super) boarding_ms: u64,
     pub(super) config: Arc<Config>,
     pub(super) signatures: Arc<dyn Signatures>,
+    pub(super) travel: Arc<RoadTimes>,
     scenario: Arc<Scenario>,
 }
 
@@ -106,6 +108,7 @@ pub fn run(
         boarding_ms: scenario.boarding_ms,
         config: Arc::new(config(settings, policy)),
         signatures: signatures(settings.signing, seed),
+        travel: Arc::new(RoadTimes::new(&scenario.roads, &shown(settings))),
         scenario: Arc::clone(scenario),
     });
     let length_ms = u64::from(settings.latency_ms.0);
@@ -145,8 +148,20 @@ pub fn run(
 
 /// The configuration of every node of a run.
 fn config(settings: &Settings, policy: Policy) -> Config {
-    let _ = policy;
-    settings.node.clone()
+    let mut config = settings.node.clone();
+    if let Policy::PeerToPeer(Some(rule)) = policy {
+        config.policy = rule;
+    }
+    config.rider_precision = settings.rider_precision;
+    config
+}
+
+/// The resolutions at which anybody shows a place: offers, and the pickup of a REQUEST.
+fn shown(settings: &Settings) -> Vec<Resolution> {
+    let mut shown = vec![settings.driver_precision, settings.rider_precision, Resolution::DRIVER];
+    shown.sort_unstable();
+    shown.dedup();
+    shown
 }
 
 fn signatures(signing: Signing, seed: u64) -> Arc<dyn Signatures> {

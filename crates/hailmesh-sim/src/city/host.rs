@@ -213,7 +213,10 @@ impl Host {
         let (config, signatures) = (Arc::clone(&shared.config), Arc::clone(&shared.signatures));
         let seed = seed_of(b"market", self.run);
         match Marketplace::recover_with(config, keys, seed, self.journal.clone(), now, signatures) {
-            Ok(market) => self.market = Some(Box::new(market)),
+            Ok(market) => {
+                let travel = Arc::clone(&shared.travel);
+                self.market = Some(Box::new(market.with_travel_time(travel)));
+            }
             Err(error) => return self.say(at_ms, What::Violation(format!("host {} does not recover: {error}", self.id))),
         }
         self.drain(shared, at_ms);

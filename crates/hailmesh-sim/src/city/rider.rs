@@ -150,6 +150,7 @@ impl Host {
             party: Seats::new(trip.party.clamp(1, 16)).unwrap_or(Seats::ONE),
             features: Features::NONE,
             patience,
+            pickup_within: Some(patience),
             open: true,
             name: Text::new(&id.to_string()).unwrap_or_default(),
             phone: Text::default(),

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hailmesh_types::{Cell, Resolution};
+use hailmesh_market::matching::{Spot, TravelTime};
+use hailmesh_types::{Cell, Duration, GeoPoint, Resolution};
 
 use crate::roads::{Junction, Roads};
 
@@ -73,11 +74,40 @@ impl RoadTimes {
         }
     }
 
+    /// From a place that is known to a cell.
+    fn drive_from_ms(&self, from: GeoPoint, to: Cell) -> u32 {
+        let from = [self.roads.snap(from)];
+        match self.cells.get(&to) {
+            Some(to) => self.mean_ms(&from, &self.picked[*to as usize]),
+            None => self.roads.drive(from[0], self.roads.snap(to.centre())).ms,
+        }
+    }
+
+    /// From a cell to a place that is known.
+    fn drive_to_ms(&self, from: Cell, to: GeoPoint) -> u32 {
+        let to = [self.roads.snap(to)];
+        match self.cells.get(&from) {
+            Some(from) => self.mean_ms(&self.picked[*from as usize], &to),
+            None => self.roads.drive(self.roads.snap(from.centre()), to[0]).ms,
+        }
+    }
+
     fn mean_ms(&self, from: &[Junction], to: &[Junction]) -> u32 {
         let all = from.iter().flat_map(|from| to.iter().map(move |to| (*from, *to)));
         let sum: u64 = all.map(|(from, to)| u64::from(self.roads.drive(from, to).ms)).sum();
         let pairs = (from.len() * to.len()).max(1) as u64;
         u32::try_from(sum / pairs).unwrap_or(u32::MAX)
+    }
+}
+
+impl TravelTime for RoadTimes {
+    fn drive(&self, from: Spot, to: Spot) -> Duration {
+        Duration::from_millis(match (from, to) {
+            (Spot::Cell(from), Spot::Cell(to)) => self.drive_ms(from, to),
+            (Spot::Point(from), Spot::Cell(to)) => self.drive_from_ms(from, to),
+            (Spot::Cell(from), Spot::Point(to)) => self.drive_to_ms(from, to),
+            (Spot::Point(from), Spot::Point(to)) => self.roads.drive(self.roads.snap(from), self.roads.snap(to)).ms,
+        })
     }
 }
 

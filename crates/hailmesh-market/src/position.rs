@@ -12,8 +12,8 @@ use hailmesh_types::{Cell, Duration, GeoPoint, Resolution, Timestamp};
 const DWELL: Duration = Duration::from_secs(60);
 /// How long a topic is kept after the ring has moved on (P13.2).
 const LINGER: Duration = Duration::from_secs(120);
-/// Below so many live offers of the other side the ring is wide (P13.2, tunable).
-const SPARSE: usize = 8;
+/// How far around its cell a node listens in a crowd, metres.
+const NEAR_M: f64 = 1_000.0;
 /// Mean radius of the Earth, metres, as in `hailmesh-types`.
 const EARTH_RADIUS_M: f64 = 6_371_008.8;
 
@@ -152,6 +152,18 @@ impl RingChange {
     }
 }
 
+/// How far around it a node listens (P13.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Width {
+    /// Two rings, 19 topics: hardly anybody is there.
+    Wide,
+    /// One ring, 7 topics.
+    Usual,
+    /// The topics within a kilometre of the own cell, 1 to 4: so many are there that
+    /// nobody farther away will be a partner, and each of them is heard by all.
+    Near,
+}
+
 /// The ring of offer topics around a node (P13.2).
 #[derive(Debug, Clone)]
 pub struct TopicRing {
@@ -184,11 +196,14 @@ impl TopicRing {
         self.joined.is_empty()
     }
 
-    /// The node is in `cell` (of any resolution from 7 on) and knows so many live
-    /// offers of the other side: fewer than 8 widen the ring from 7 to 19 topics. To be
-    /// called at every change and at [`TopicRing::next_deadline`].
-    pub fn follow(&mut self, now: Timestamp, cell: Cell, live_other_side: usize) -> RingChange {
-        let wanted = cell.parent(Resolution::TOPIC).disk(if live_other_side < SPARSE { 2 } else { 1 });
+    /// The node is in `cell` (of any resolution from 7 on) and listens so far around. To
+    /// be called at every change and at [`TopicRing::next_deadline`].
+    pub fn follow(&mut self, now: Timestamp, cell: Cell, width: Width) -> RingChange {
+        let home = cell.parent(Resolution::TOPIC);
+        let mut wanted = home.disk(if width == Width::Wide { 2 } else { 1 });
+        if width == Width::Near {
+            wanted.retain(|topic| *topic == home || cell.least_distance_m(*topic) <= NEAR_M);
+        }
         let mut change = RingChange::default();
         for (joined, leave_at) in &mut self.joined {
             if wanted.binary_search(joined).is_ok() {
@@ -342,15 +357,25 @@ mod tests {
     fn the_ring_follows_widens_and_lingers() {
         let home = Cell::at(place(40.758, -73.9855), Resolution::DRIVER);
         let mut ring = TopicRing::new(64);
-        assert_eq!(ring.follow(start(), home, 8).join.len(), 7);
-        assert_eq!(ring.follow(start(), home, 7).join.len(), 12);
+        assert_eq!(ring.follow(start(), home, Width::Usual).join.len(), 7);
+        assert_eq!(ring.follow(start(), home, Width::Wide).join.len(), 12);
         assert_eq!(ring.len(), 19);
-        assert!(ring.follow(start(), home, 7).is_empty());
-        assert!(ring.follow(start(), home, 8).is_empty(), "the wide ring lingers");
+        assert!(ring.follow(start(), home, Width::Wide).is_empty());
+        assert!(ring.follow(start(), home, Width::Usual).is_empty(), "the wide ring lingers");
         let leave_at = ring.next_deadline().unwrap();
         assert_eq!(leave_at, start() + LINGER);
-        assert_eq!(ring.follow(leave_at, home, 8).leave.len(), 12);
+        assert_eq!(ring.follow(leave_at, home, Width::Usual).leave.len(), 12);
         assert_eq!(ring.next_deadline(), None);
+    }
+
+    #[test]
+    fn in_a_crowd_only_what_is_near_is_heard() {
+        let home = Cell::at(place(40.758, -73.9855), Resolution::DRIVER);
+        let mut ring = TopicRing::new(64);
+        let near = ring.follow(start(), home, Width::Near).join;
+        assert!((1..=4).contains(&near.len()), "{near:?}");
+        assert!(near.contains(&home.parent(Resolution::TOPIC)));
+        assert_eq!(ring.follow(start(), home, Width::Usual).join.len(), 7 - near.len());
     }
 
     #[test]
@@ -359,7 +384,7 @@ mod tests {
         let mut joined = std::collections::BTreeSet::new();
         for step in 0..100_u32 {
             let cell = Cell::at(place(40.0 + f64::from(step) * 0.02, -73.9855), Resolution::DRIVER);
-            let change = ring.follow(start() + Duration::from_secs(step), cell, 0);
+            let change = ring.follow(start() + Duration::from_secs(step), cell, Width::Wide);
             for cell in change.join {
                 assert!(joined.insert(cell));
             }

@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn whoever_lacks_the_secret_cannot_aim() {
         let (one, other) = (HashKey::new([1, 1]), HashKey::new([2, 2]));
-        let together = |key: HashKey, number: u64| key.hash_one(number.to_be_bytes()) % 1_024 == 0;
+        let together = |key: HashKey, number: u64| key.hash_one(number.to_be_bytes()).is_multiple_of(1_024);
         let aimed: Vec<u64> = (0..200_000).filter(|number| together(one, *number)).collect();
         let hits = aimed.iter().filter(|number| together(other, **number)).count();
         assert!(aimed.len() > 100 && hits < aimed.len() / 20, "{hits} of {}", aimed.len());

@@ -348,6 +348,31 @@ fn a_full_cell_keeps_what_is_worth_more() {
 }
 
 #[test]
+fn a_refresh_saves_an_offer_from_going_first() {
+    let mut node = Node::new(tight());
+    let lasting =
+        |seq, ttl| hailmesh_wire::DriverOffer { ttl: secs(ttl), ..driver_offer(seq, start(), home()) };
+    for author in 0..10 {
+        assert_eq!(admit(&mut node, author, lasting(1, 60 + author)), Stop::None);
+    }
+    // From the first eviction on the cell keeps its offers in order.
+    assert_eq!(admit(&mut node, 100, lasting(1, 120)), Stop::None);
+    assert!(node.book.driver(&public(&key(0))).is_none());
+    assert_eq!(admit(&mut node, 1, lasting(2, 119)), Stop::None);
+    for (newcomer, gone) in [(101, 2), (102, 3), (103, 4)] {
+        assert_eq!(admit(&mut node, newcomer, lasting(1, 118)), Stop::None);
+        assert!(node.book.driver(&public(&key(gone))).is_none(), "{gone} was the next to expire");
+        assert!(node.book.driver(&public(&key(1))).is_some(), "refreshed");
+    }
+    // A cell that was full once and is no more lets everybody in.
+    node.now = start() + secs(70);
+    let now = node.now;
+    assert_eq!(node.book.expire(now).len(), 5);
+    assert_eq!(admit(&mut node, 104, driver_offer(1, now, home())), Stop::None);
+    assert_eq!((node.book.len(), node.book.evicted()), (6, 4));
+}
+
+#[test]
 fn the_book_as_a_whole_is_bounded_too() {
     let mut node = Node::new(tight());
     for author in 0..200_u32 {

@@ -62,7 +62,6 @@ pub(crate) enum Request {
 }
 
 /// Something to be done when all records before it are durable.
-#[expect(clippy::large_enum_variant, reason = "nearly all of them are outputs")]
 pub(crate) enum Effect {
     /// What the marketplace asked for.
     Output(Output),

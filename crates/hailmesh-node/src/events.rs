@@ -47,7 +47,6 @@ pub struct Numbered {
 
 /// What a reader of events gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "nearly all of them are events")]
 pub enum EventItem {
     /// The next event.
     Numbered(Numbered),

@@ -90,7 +90,7 @@ impl Entry {
 /// Authors heard, at most a limit.
 #[derive(Clone)]
 pub(super) struct Entries {
-    chunks: Vec<Box<[Option<Entry>; CHUNK]>>,
+    chunks: Vec<Box<[Option<Entry>]>>,
     vacant: Vec<EntryId>,
     by_author: HashTable<EntryId>,
     hash_key: HashKey,
@@ -213,7 +213,7 @@ impl Entries {
         if self.vacant.is_empty() {
             // The limit of authors is far below 2^32.
             let first = u32::try_from(self.chunks.len() * CHUNK).unwrap_or(u32::MAX);
-            self.chunks.push(Box::new([const { None }; CHUNK]));
+            self.chunks.push((0..CHUNK).map(|_| None).collect());
             self.vacant.extend((0..CHUNK as u32).rev().map(|number| EntryId(first + number)));
         }
         let id = self.vacant.pop().unwrap_or(EntryId(u32::MAX));
@@ -266,7 +266,7 @@ impl Entry {
     }
 }
 
-fn at(chunks: &[Box<[Option<Entry>; CHUNK]>], id: EntryId) -> Option<&Entry> {
+fn at(chunks: &[Box<[Option<Entry>]>], id: EntryId) -> Option<&Entry> {
     chunks.get(id.0 as usize / CHUNK)?.get(id.0 as usize % CHUNK)?.as_ref()
 }
 

@@ -4,19 +4,21 @@
 //! expiry removes it, and when the book or a cell of it is full the offer that is worth
 //! least goes: expired, then uncredentialed, then of lower standing, then the one that
 //! would expire first (P20). Offers of authors that this node deals with are pinned and
-//! stay.
+//! stay. What is remembered of an author, its last sequence number above all, is in the
+//! same row as its offer.
 //!
 //! Only admission puts offers here, and what it puts is [`Verified`]: the signatures of
 //! these functions leave no way to book anything else.
 
 mod entries;
+mod offer;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::fmt;
 
-use hailmesh_types::{Bounds, Cell, Duration, GeoPoint, PublicKey, Resolution, StatementId, Timestamp};
-use hailmesh_wire::{Body, DriverOffer, RiderOffer, ShiftCert, Signed, Verified};
+use hailmesh_types::{Bounds, Cell, Duration, GeoPoint, PublicKey, Resolution, Timestamp};
+use hailmesh_wire::{DriverOffer, RiderOffer, Signed, Verified};
 
 use crate::certificates::Level;
 use crate::index::{Author, SpatialIndex, Tenant};
@@ -25,184 +27,7 @@ use crate::table::HashKey;
 pub use entries::EntryId;
 pub(crate) use entries::Sequence;
 use entries::{Entries, Entry, NEVER, Posted};
-
-/// One of the two sides of the market.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Side {
-    /// Those who offer rides.
-    Drivers,
-    /// Those who want one.
-    Riders,
-}
-
-impl Side {
-    /// `drivers` or `riders`.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Drivers => "drivers",
-            Self::Riders => "riders",
-        }
-    }
-}
-
-/// What both kinds of offer have in common (P4.2, P4.3).
-pub trait Offer: Body + Sized + 'static {
-    /// Whose offers these are.
-    const SIDE: Side;
-
-    /// Sequence number, strictly rising per key.
-    fn seq(&self) -> u64;
-    /// When it was made.
-    fn made(&self) -> Timestamp;
-    /// How long it stands from then on.
-    fn ttl(&self) -> Duration;
-    /// Whether it is an offer and not the withdrawal of one.
-    fn is_live(&self) -> bool;
-    /// Where its author says to be.
-    fn cell(&self) -> Cell;
-    /// The author's open slot.
-    fn slot(&self) -> u64;
-    /// The ACCEPT that bound the slot before, which only drivers show.
-    fn shown_head(&self) -> Option<&StatementId>;
-    /// Statement id of its leaf certificate.
-    fn cert_id(&self) -> Option<StatementId>;
-    /// Proof of work (P16.6).
-    fn pow(&self) -> Option<&[u8; 8]>;
-
-    #[doc(hidden)]
-    fn shelf(book: &OfferBook) -> &Shelf;
-    #[doc(hidden)]
-    fn shelf_mut(book: &mut OfferBook) -> &mut Shelf;
-    #[doc(hidden)]
-    fn booked(book: &OfferBook, entry: EntryId) -> Option<&Booked<Self>>;
-    #[doc(hidden)]
-    fn post(book: &mut OfferBook, entry: EntryId, booked: Booked<Self>);
-}
-
-macro_rules! offer {
-    ($offer:ty, $side:expr, $shelf:ident, $posted:ident, |$body:ident| $head:expr) => {
-        impl Offer for $offer {
-            const SIDE: Side = $side;
-
-            fn seq(&self) -> u64 {
-                self.seq
-            }
-
-            fn made(&self) -> Timestamp {
-                self.issued
-            }
-
-            fn ttl(&self) -> Duration {
-                self.ttl
-            }
-
-            fn is_live(&self) -> bool {
-                self.live.is_some()
-            }
-
-            fn cell(&self) -> Cell {
-                self.cell
-            }
-
-            fn slot(&self) -> u64 {
-                self.slot
-            }
-
-            fn shown_head(&self) -> Option<&StatementId> {
-                let $body = self;
-                $head
-            }
-
-            fn cert_id(&self) -> Option<StatementId> {
-                self.cert_id
-            }
-
-            fn pow(&self) -> Option<&[u8; 8]> {
-                self.pow.as_ref()
-            }
-
-            fn shelf(book: &OfferBook) -> &Shelf {
-                &book.$shelf
-            }
-
-            fn shelf_mut(book: &mut OfferBook) -> &mut Shelf {
-                &mut book.$shelf
-            }
-
-            fn booked(book: &OfferBook, entry: EntryId) -> Option<&Booked<Self>> {
-                match &book.entries.get(entry)?.posted {
-                    Posted::$posted(booked) => Some(booked),
-                    _ => None,
-                }
-            }
-
-            fn post(book: &mut OfferBook, entry: EntryId, booked: Booked<Self>) {
-                if let Some(entry) = book.entries.get_mut(entry) {
-                    entry.posted = Posted::$posted(booked);
-                }
-            }
-        }
-    };
-}
-
-offer!(DriverOffer, Side::Drivers, drivers, Driver, |offer| offer.head.as_ref());
-offer!(RiderOffer, Side::Riders, riders, Rider, |_offer| None);
-
-/// An offer in the book. Cloning is cheap: what was signed is shared.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Booked<O> {
-    /// The offer as its author signed it.
-    pub offer: Verified<O>,
-    /// The SHIFT_CERT behind the author's key.
-    pub(crate) cert: Option<Signed<ShiftCert>>,
-    /// Since when its author has been there with this slot open: when the first offer of
-    /// the slot that was heard was made, or came in if that is earlier. Refreshes keep it.
-    pub since: Timestamp,
-    /// How far its author is known here (P16.4).
-    pub level: Level,
-    /// Whether the offer that it replaced said the same of slots (slot and head).
-    pub(crate) repeats: bool,
-}
-
-/// A driver's offer in the book.
-pub type BookedDriver = Booked<DriverOffer>;
-/// A rider's offer in the book.
-pub type BookedRider = Booked<RiderOffer>;
-
-impl<O: Offer> Booked<O> {
-    /// The author's key.
-    #[must_use]
-    pub fn key(&self) -> &PublicKey {
-        self.offer.signer()
-    }
-
-    /// When the offer ends by itself.
-    #[must_use]
-    pub fn expires(&self) -> Timestamp {
-        self.offer.body().made() + self.offer.body().ttl()
-    }
-
-    /// The identity key behind the author's certificate; the subject of a pseudonymous
-    /// credential is the author itself.
-    #[must_use]
-    pub fn identity(&self) -> Option<&PublicKey> {
-        self.cert.as_ref().map(Signed::signer)
-    }
-
-    fn rank(&self) -> Rank {
-        let author = *self.key().as_bytes();
-        Rank { level: self.level, expires: self.expires(), side: O::SIDE, author }
-    }
-
-    fn cell(&self) -> Cell {
-        self.offer.body().cell()
-    }
-
-    fn tenant(&self, entry: EntryId) -> Tenant {
-        Tenant::new(self.key().as_bytes(), entry)
-    }
-}
+pub use offer::{Booked, BookedDriver, BookedRider, Offer, Side};
 
 /// What goes first when a place is needed: the least of these (P20).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -219,7 +44,7 @@ struct District {
     offers: usize,
     uncredentialed: usize,
     /// Their order, once somebody has to go: most districts are never full.
-    ranks: Option<Box<BTreeSet<Rank>>>,
+    ranks: Option<BTreeSet<Rank>>,
 }
 
 /// The offers of one side.
@@ -691,7 +516,7 @@ impl OfferBook {
         }
         for place in &missing {
             if let Some(district) = self.districts.get_mut(place) {
-                district.ranks = Some(Box::default());
+                district.ranks = Some(BTreeSet::new());
                 self.ranked += 1;
             }
         }

@@ -144,7 +144,6 @@ pub enum DriverEvent {
 }
 
 /// What becomes durable.
-#[expect(clippy::large_enum_variant, reason = "a few short-lived values; keys keep their point")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DriverWrite {
     /// W1: the slot is bound by this ACCEPT.

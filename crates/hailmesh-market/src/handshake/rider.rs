@@ -115,7 +115,6 @@ pub enum RiderEvent {
 }
 
 /// What becomes durable.
-#[expect(clippy::large_enum_variant, reason = "a few short-lived values; keys keep their point")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RiderWrite {
     /// W4: the slot is bound by this CONFIRM.
@@ -145,7 +144,6 @@ pub enum RiderWrite {
 }
 
 /// What is said.
-#[expect(clippy::large_enum_variant, reason = "a few short-lived values; keys keep their point")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RiderSend {
     /// The stored CONFIRM of this slot, with its openings where P5.4 allows.

@@ -130,9 +130,8 @@ impl Marketplace {
                 return;
             }
         }
-        let other = if self.driver.is_some() { Side::Riders } else { Side::Drivers };
-        let live = self.book.live_count(other, now);
-        let RingChange { join, leave } = self.ring.follow(now, cell.parent(Resolution::TOPIC), live);
+        let width = self.listening_width(now, cell);
+        let RingChange { join, leave } = self.ring.follow(now, cell, width);
         for cell in join {
             let topic = Topic::offers(&self.config.network, cell);
             self.out(Output::Subscribe(topic));

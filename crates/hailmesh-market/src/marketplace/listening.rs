@@ -1,11 +1,13 @@
 //! Whoever is busy does not need to hear offers: a driver stops listening until shortly
 //! before it is expected to be free, a rider until it is bound no more.
 
-use hailmesh_types::{Duration, Timestamp};
-use hailmesh_wire::Topic;
+use hailmesh_types::{Cell, Duration, Timestamp};
+use hailmesh_wire::{DriverOffer, RiderOffer, Topic};
 
+use crate::book::Side;
 use crate::journal::SlotRef;
 use crate::output::Output;
+use crate::position::Width;
 
 use super::Marketplace;
 use super::timers::Timer;
@@ -14,7 +16,29 @@ use super::timers::Timer;
 /// again for a minute (P13.2).
 const AWAY_LEAST: Duration = Duration::from_secs(60);
 
+/// Below so many live offers of the other side a node listens farther around (P13.2),
+/// unless it knows so many in all: a car among cars has nothing to gain from more cars.
+const SPARSE: usize = 8;
+const SPARSE_IN_ALL: usize = 64;
+/// From so many live offers within this distance on a node listens to what is near only.
+const CROWD: usize = 150;
+const CROWD_M: f64 = 1_500.0;
+
 impl Marketplace {
+    /// How far around its cell this node listens.
+    pub(super) fn listening_width(&self, now: Timestamp, cell: Cell) -> Width {
+        let other = if self.driver.is_some() { Side::Riders } else { Side::Drivers };
+        if self.book.live_count(other, now) < SPARSE && self.book.len() < SPARSE_IN_ALL {
+            return Width::Wide;
+        }
+        let here = cell.centre();
+        let near = || {
+            self.book.count_within::<DriverOffer>(here, CROWD_M, now)
+                + self.book.count_within::<RiderOffer>(here, CROWD_M, now)
+        };
+        if self.book.len() >= CROWD && near() >= CROWD { Width::Near } else { Width::Usual }
+    }
+
     /// The ride of this slot is firm, or its rider has boarded: when it should end. The
     /// estimates are the ACCEPT's and the REQUEST's own.
     pub(super) fn expect_end(&mut self, now: Timestamp, slot: SlotRef, boarded: bool) {

@@ -2,9 +2,7 @@
 //! takes the next.
 
 use hailmesh_market::{Command, Completion, DriverProfile, RideId};
-use hailmesh_types::{
-    AgreementId, Class, Features, GeoPoint, Private, Seats, Tariff, Text,
-};
+use hailmesh_types::{AgreementId, Class, Features, GeoPoint, Private, Seats, Tariff, Text};
 use hailmesh_wire::{AcceptMode, RideState, VehicleCard};
 
 use super::engine::Shared;
@@ -29,10 +27,17 @@ pub(super) struct DriverPerson {
 
 /// What the car is doing.
 pub(super) enum Task {
-    Idle { at: Junction },
+    Idle {
+        at: Junction,
+    },
     ToPickup(Trip),
     /// At the pickup, until the node has seen the boarding code.
-    Boarding { trip: Trip, arrived_ms: u64, code: Option<String>, refused: u32 },
+    Boarding {
+        trip: Trip,
+        arrived_ms: u64,
+        code: Option<String>,
+        refused: u32,
+    },
     ToDrop(Trip),
     /// There, until the node has the rider's signature.
     Paying(Trip),
@@ -151,7 +156,8 @@ impl Host {
 
     fn set_out(&mut self, shared: &Shared, at_ms: u64, ride: RideId) {
         let Some(view) = self.ride(at_ms, ride) else { return };
-        let (Some(pickup), Some(contact), Some(agreement)) = (view.pickup, view.contact, view.agreement) else {
+        let (Some(pickup), Some(contact), Some(agreement)) = (view.pickup, view.contact, view.agreement)
+        else {
             let text = format!("driver {} is firm and does not know where to go", self.id);
             return self.say(at_ms, What::Violation(text));
         };
@@ -310,7 +316,8 @@ impl Host {
         self.driver().next_ms = Some(at_ms + REPEAT_MS);
         let answer = self.command(shared, at_ms, Command::Board(ride, code));
         let boarded = self.ride(at_ms, ride).is_some_and(|view| view.state == RideState::InProgress);
-        if !boarded && (matches!(answer, Some(Err(_))) || refused > 0 || at_ms > arrived_ms + 2 * REPEAT_MS)
+        if !boarded
+            && (matches!(answer, Some(Err(_))) || refused > 0 || at_ms > arrived_ms + 2 * REPEAT_MS)
             && let Task::Boarding { code, refused, .. } = &mut self.driver().task
         {
             // Ask again, for the secret this time.

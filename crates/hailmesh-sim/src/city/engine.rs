@@ -1,8 +1,8 @@
 //! The run: windows one after the other, and what goes from host to host between them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 use hailmesh_market::Config;
 use hailmesh_types::{PeerKey, Resolution};
@@ -59,7 +59,10 @@ impl Shared {
     /// Verifies a receipt as a stranger would.
     pub(super) fn check_receipt(&self, bytes: &[u8]) -> Result<(), String> {
         let receipt = hailmesh_wire::Receipt::decode(bytes).map_err(|error| error.to_string())?;
-        receipt.verify_with(&self.settings.node.issuers, &*self.signatures).map(|_| ()).map_err(|error| error.to_string())
+        receipt
+            .verify_with(&self.settings.node.issuers, &*self.signatures)
+            .map(|_| ())
+            .map_err(|error| error.to_string())
     }
 }
 
@@ -113,8 +116,7 @@ pub fn run(
     });
     let length_ms = u64::from(settings.latency_ms.0);
     let threads = u32::try_from(settings.threads).unwrap_or(1);
-    let mut shards: Vec<Box<Shard>> =
-        (0..threads).map(|_| Box::new(Shard::new(threads, length_ms))).collect();
+    let mut shards: Vec<Shard> = (0..threads).map(|_| Shard::new(threads, length_ms)).collect();
     for (id, vehicle) in (0..).zip(&vehicles) {
         let mut draws = Draws::of(seed, 0x5742, u64::from(id), 0);
         let start_ms = u64::from(draws.between(0, ARRIVE_MS));
@@ -136,7 +138,7 @@ pub fn run(
         let mut workers = Vec::new();
         for _ in 1..threads {
             let (to, inbox) = channel::<Job>();
-            let (outbox, from) = channel::<Box<Shard>>();
+            let (outbox, from) = channel::<Shard>();
             let shared = Arc::clone(&shared);
             scope.spawn(move || work(&shared, &inbox, &outbox));
             workers.push((to, from));
@@ -177,14 +179,14 @@ fn signatures(signing: Signing, seed: u64) -> Arc<dyn Signatures> {
 
 /// A window's work for one thread.
 struct Job {
-    shard: Box<Shard>,
+    shard: Shard,
     window: Window,
     gossip: Arc<Vec<Spread>>,
 }
 
-type Worker = (Sender<Job>, Receiver<Box<Shard>>);
+type Worker = (Sender<Job>, Receiver<Shard>);
 
-fn work(shared: &Shared, inbox: &Receiver<Job>, outbox: &Sender<Box<Shard>>) {
+fn work(shared: &Shared, inbox: &Receiver<Job>, outbox: &Sender<Shard>) {
     while let Ok(Job { mut shard, window, gossip }) = inbox.recv() {
         shard.run(shared, window, &gossip);
         drop(gossip);
@@ -225,8 +227,12 @@ impl Engine {
     fn new(shared: Arc<Shared>, fleet: u32, length_ms: u64) -> Self {
         let scenario = &shared.scenario;
         let lead = shared.settings.rider_lead_ms.min(WARM_MS);
-        let up: Vec<(u64, u32)> =
-            scenario.requests.iter().zip(0..).map(|(trip, index)| (WARM_MS + trip.t_ms - lead, index)).collect();
+        let up: Vec<(u64, u32)> = scenario
+            .requests
+            .iter()
+            .zip(0..)
+            .map(|(trip, index)| (WARM_MS + trip.t_ms - lead, index))
+            .collect();
         let end_ms = WARM_MS + scenario.hour_ms + scenario.drain_ms;
         let mut to_come = up.into_iter();
         let next_rider = to_come.next();
@@ -254,22 +260,22 @@ impl Engine {
         }
     }
 
-    fn run(&mut self, shards: &mut [Box<Shard>], workers: &[Worker], progress: &mut dyn FnMut(Progress)) {
+    fn run(&mut self, shards: &mut [Shard], workers: &[Worker], progress: &mut dyn FnMut(Progress)) {
         loop {
             let rider = self.next_rider.map(|(at, _)| at / self.length_ms);
             let gossip = self.gossip.first().map(|spread| spread.message.at_ms / self.length_ms + 1);
             let next = shards.iter().filter_map(|shard| shard.next()).chain(rider).chain(gossip).min();
             let Some(index) = next else { return };
             let window = Window { index, length_ms: self.length_ms };
-            if window.from_ms() >= self.end_ms {
+            if window.start_ms() >= self.end_ms {
                 return;
             }
             self.bring_riders(shards, window);
-            if window.from_ms() >= self.next_sample {
+            if window.start_ms() >= self.next_sample {
                 self.next_sample += SAMPLE_MS;
-                self.sample(shards, window.from_ms());
+                self.sample(shards, window.start_ms());
                 let events = shards.iter().map(|shard| shard.events).sum();
-                let at_ms = window.from_ms().saturating_sub(WARM_MS);
+                let at_ms = window.start_ms().saturating_sub(WARM_MS);
                 progress(Progress { at_ms, end_ms: self.end_ms - WARM_MS, events });
             }
             self.run_window(shards, workers, window);
@@ -277,7 +283,7 @@ impl Engine {
         }
     }
 
-    fn bring_riders(&mut self, shards: &mut [Box<Shard>], window: Window) {
+    fn bring_riders(&mut self, shards: &mut [Shard], window: Window) {
         while let Some((at_ms, index)) = self.next_rider.filter(|(at_ms, _)| *at_ms < window.until_ms()) {
             let trip = self.shared.request(index);
             let drive = self.shared.roads().drive(trip.from_junction, trip.to_junction);
@@ -298,18 +304,18 @@ impl Engine {
             let id = self.fleet + index;
             let person = Person::Rider(RiderPerson::new(index, outcome));
             let place = id as usize % shards.len();
-            shards[place].add(Host::new(&self.shared, id, person, at_ms.max(window.from_ms())));
+            shards[place].add(Host::new(&self.shared, id, person, at_ms.max(window.start_ms())));
             self.next_rider = self.to_come.next();
         }
     }
 
     /// Runs one window on all threads.
-    fn run_window(&mut self, shards: &mut [Box<Shard>], workers: &[Worker], window: Window) {
+    fn run_window(&mut self, shards: &mut [Shard], workers: &[Worker], window: Window) {
         let gossip = Arc::new(std::mem::take(&mut self.gossip));
         let (first, others) = shards.split_at_mut(1);
         let mut sent = 0;
         for (shard, (to, _)) in others.iter_mut().zip(workers) {
-            let shard = std::mem::replace(shard, Box::new(Shard::new(1, 1)));
+            let shard = std::mem::replace(shard, Shard::new(1, 1));
             let job = Job { shard, window, gossip: Arc::clone(&gossip) };
             if to.send(job).is_ok() {
                 sent += 1;
@@ -324,7 +330,7 @@ impl Engine {
     }
 
     /// Puts what was said in order and sends it on.
-    fn exchange(&mut self, shards: &mut [Box<Shard>]) {
+    fn exchange(&mut self, shards: &mut [Shard]) {
         let mut said: Vec<Outgoing> = Vec::new();
         for shard in shards.iter_mut() {
             said.append(&mut shard.out);
@@ -363,7 +369,7 @@ impl Engine {
         self.trace.update(&entry);
     }
 
-    fn route(&mut self, shards: &mut [Box<Shard>], outgoing: Outgoing) {
+    fn route(&mut self, shards: &mut [Shard], outgoing: Outgoing) {
         let Outgoing { at_ms, from, what, .. } = outgoing;
         let soon = at_ms + self.length_ms;
         match what {
@@ -437,7 +443,7 @@ impl Engine {
         }
     }
 
-    fn deliver(&self, shards: &mut [Box<Shard>], at_ms: u64, to: u32, arrival: Arrival) {
+    fn deliver(&self, shards: &mut [Shard], at_ms: u64, to: u32, arrival: Arrival) {
         let place = to as usize % shards.len();
         shards[place].deliver(at_ms, to, self.order, arrival);
     }
@@ -451,7 +457,7 @@ impl Engine {
     }
 
     /// Connects two hosts if they are not; says how long that takes.
-    fn connect(&mut self, shards: &mut [Box<Shard>], at_ms: u64, from: u32, to: u32) -> u64 {
+    fn connect(&mut self, shards: &mut [Shard], at_ms: u64, from: u32, to: u32) -> u64 {
         if !self.connected.entry(from).or_default().insert(to) {
             return 0;
         }
@@ -466,7 +472,7 @@ impl Engine {
         trip
     }
 
-    fn gone(&mut self, shards: &mut [Box<Shard>], at_ms: u64, host: u32) {
+    fn gone(&mut self, shards: &mut [Shard], at_ms: u64, host: u32) {
         let peer = self.peer(host);
         let others = self.connected.remove(&host).unwrap_or_default();
         for other in others {
@@ -480,7 +486,7 @@ impl Engine {
         }
     }
 
-    fn joined(&mut self, shards: &mut [Box<Shard>], at_ms: u64, from: u32, topic: Topic) {
+    fn joined(&mut self, shards: &mut [Shard], at_ms: u64, from: u32, topic: Topic) {
         let list = self.listeners.entry(topic.clone()).or_default();
         let Err(place) = list.binary_search(&from) else { return };
         list.insert(place, from);
@@ -547,14 +553,16 @@ impl Engine {
     }
 
     /// Looks at views, bounds and holds.
-    fn sample(&mut self, shards: &mut [Box<Shard>], at_ms: u64) {
+    fn sample(&mut self, shards: &mut [Shard], at_ms: u64) {
         let turn = at_ms / SAMPLE_MS;
         let mut held = BTreeMap::new();
         let limits = self.shared.settings.node.limits.clone();
         for shard in shards.iter() {
             for host in shard.hosts() {
                 let Some(market) = host.market.as_ref() else { continue };
-                if !(u64::from(host.id) + turn).is_multiple_of(SAMPLE_EVERY) && !self.held.contains_key(&host.id) {
+                if !(u64::from(host.id) + turn).is_multiple_of(SAMPLE_EVERY)
+                    && !self.held.contains_key(&host.id)
+                {
                     continue;
                 }
                 let snapshot = market.snapshot(host.clock.reads(at_ms));
@@ -566,7 +574,10 @@ impl Engine {
                     held.insert(host.id, snapshot.slot);
                 }
                 let known = snapshot.drivers + snapshot.riders;
-                if known > limits.offers || snapshot.outbox > limits.outbox || snapshot.topics > limits.topics + 1 {
+                if known > limits.offers
+                    || snapshot.outbox > limits.outbox
+                    || snapshot.topics > limits.topics + 1
+                {
                     let text = format!(
                         "host {} is beyond its bounds: {known} offers, {} in the outbox, {} topics",
                         host.id, snapshot.outbox, snapshot.topics
@@ -594,13 +605,18 @@ impl Engine {
         }
     }
 
-    fn finish(mut self, shards: Vec<Box<Shard>>, policy: Policy, fleet: u32) -> Run {
+    fn finish(mut self, shards: Vec<Shard>, policy: Policy, fleet: u32) -> Run {
         let (mut events, mut empty_m, mut full_m, mut node_ms) = (0, 0, 0, 0);
         for shard in &shards {
             events += shard.events;
             self.traffic.restarts += shard.restarts;
             node_ms += shard.node_ms;
-            #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts")]
+            #[expect(
+                clippy::cast_precision_loss,
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "counts"
+            )]
             {
                 let copies = self.shared.settings.overlay.copies;
                 self.traffic.messages += (shard.delivered as f64 * copies) as u64;
@@ -621,7 +637,9 @@ impl Engine {
         self.rides.sort_by_key(|ride| ride.request);
         for ride in &mut self.rides {
             ride.requested_ms -= WARM_MS;
-            for at in [&mut ride.matched_ms, &mut ride.picked_up_ms, &mut ride.dropped_ms].into_iter().flatten() {
+            for at in
+                [&mut ride.matched_ms, &mut ride.picked_up_ms, &mut ride.dropped_ms].into_iter().flatten()
+            {
                 *at -= WARM_MS;
             }
         }

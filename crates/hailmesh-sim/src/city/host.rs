@@ -7,8 +7,8 @@ use std::sync::Arc;
 use ed25519_dalek::SigningKey;
 use hailmesh_market::marketplace::{Keys, Marketplace};
 use hailmesh_market::{
-    Answer, AskId, Command, CommandError, Event, ExchangeId, Input, MessageRef, Origin, Output, Record, RideId,
-    RideView, Role,
+    Answer, AskId, Command, CommandError, Event, ExchangeId, Input, MessageRef, Origin, Output, Record,
+    RideId, RideView, Role,
 };
 use hailmesh_types::{AgreementId, PeerKey, Timestamp};
 use hailmesh_wire::{Heard, RideState, Topic};
@@ -65,14 +65,38 @@ pub(super) enum What {
     /// On or off a topic.
     Joined(Topic),
     Left(Topic),
-    Publish { topic: Topic, bytes: Arc<[u8]> },
-    Send { to: PeerKey, run: u32, ask: AskId, frame: Vec<u8> },
-    Reply { to: u32, run: u32, ask: AskId, frame: Vec<u8> },
+    Publish {
+        topic: Topic,
+        bytes: Arc<[u8]>,
+    },
+    Send {
+        to: PeerKey,
+        run: u32,
+        ask: AskId,
+        frame: Vec<u8>,
+    },
+    Reply {
+        to: u32,
+        run: u32,
+        ask: AskId,
+        frame: Vec<u8>,
+    },
     /// An exchange that reached nobody.
-    Fail { to: u32, run: u32, ask: AskId },
-    Word { to: u32, word: Word },
+    Fail {
+        to: u32,
+        run: u32,
+        ask: AskId,
+    },
+    Word {
+        to: u32,
+        word: Word,
+    },
     /// Bound, or no longer, to an agreement.
-    Bound { role: Role, agreement: AgreementId, live: bool },
+    Bound {
+        role: Role,
+        agreement: AgreementId,
+        live: bool,
+    },
     /// Evidence was found or heard against somebody.
     Exposed,
     /// Something that must not happen.
@@ -98,14 +122,20 @@ impl Clock {
     pub(super) fn reads(self, at_ms: u64) -> Timestamp {
         let gained = i64::try_from(at_ms).unwrap_or(i64::MAX / 2) * self.drift_ppm / 1_000_000;
         let reads = (START_MS + at_ms).saturating_add_signed(self.skew_ms + gained);
-        Timestamp::from_millis(reads).unwrap_or(Timestamp::MIN)
+        let (least, most) = (Timestamp::MIN.as_millis(), Timestamp::MAX.as_millis());
+        Timestamp::from_millis(reads.clamp(least, most)).unwrap_or(Timestamp::MIN)
     }
 
     /// The first time of the city at which it says at least this.
     fn when(self, reading: Timestamp) -> u64 {
-        let local = i64::try_from(reading.as_millis() - START_MS.min(reading.as_millis())).unwrap_or(i64::MAX / 2);
+        let local =
+            i64::try_from(reading.as_millis() - START_MS.min(reading.as_millis())).unwrap_or(i64::MAX / 2);
         let unskewed = (local - self.skew_ms).max(0);
+        // Rounded twice, so up to two milliseconds from it on either side.
         let mut at = u64::try_from(unskewed * 1_000_000 / (1_000_000 + self.drift_ppm)).unwrap_or(0);
+        while at > 0 && self.reads(at - 1) >= reading {
+            at -= 1;
+        }
         while self.reads(at) < reading {
             at += 1;
         }
@@ -217,7 +247,10 @@ impl Host {
                 let travel = Arc::clone(&shared.travel);
                 self.market = Some(Box::new(market.with_travel_time(travel)));
             }
-            Err(error) => return self.say(at_ms, What::Violation(format!("host {} does not recover: {error}", self.id))),
+            Err(error) => {
+                return self
+                    .say(at_ms, What::Violation(format!("host {} does not recover: {error}", self.id)));
+            }
         }
         self.drain(shared, at_ms);
         self.learn_identity(at_ms);
@@ -501,7 +534,11 @@ mod tests {
                 let reading = clock.reads(at);
                 let when = clock.when(reading);
                 assert!(when <= at && clock.reads(when) >= reading, "{clock:?} {at} {when}");
+                assert!(clock.reads(when - 1) < reading, "the first such time: {clock:?} {at} {when}");
             }
+            // What the clock said before the run began, and what it will never say.
+            assert_eq!(clock.when(Timestamp::MIN), 0);
+            assert_eq!(clock.reads(clock.when(Timestamp::MAX)), Timestamp::MAX);
         }
     }
 }

@@ -255,7 +255,12 @@ impl Report {
     /// When something did not hold.
     pub fn assert_sound(&self) {
         let first = self.run.violations.first();
-        assert!(first.is_none(), "seed {}: {} violations, first {first:?}\n{self}", self.seed, self.run.violations.len());
+        assert!(
+            first.is_none(),
+            "seed {}: {} violations, first {first:?}\n{self}",
+            self.seed,
+            self.run.violations.len()
+        );
         let double = self.outcome().traffic.map_or(0, |traffic| traffic.double_bookings);
         assert_eq!(double, 0, "seed {}: double bookings\n{self}", self.seed);
     }

@@ -37,7 +37,6 @@ impl Draws {
     pub(super) const fn between(&mut self, least: u32, most: u32) -> u32 {
         let span = most as u64 - least as u64 + 1;
         // The high half of a product: no modulo bias worth speaking of for spans of ms.
-        #[expect(clippy::cast_possible_truncation, reason = "below the span, which fits")]
         let offset = (((self.next() >> 32) * span) >> 32) as u32;
         least + offset
     }
@@ -65,7 +64,8 @@ pub(super) fn is_cut(settings: &Settings, seed: u64, from: u32, to: u32, at_ms: 
         if !during {
             return false;
         }
-        let side = |host: u32| Draws::of(seed, 0x5157, partition.from_ms, host.into()).unit() < partition.share;
+        let side =
+            |host: u32| Draws::of(seed, 0x5157, partition.from_ms, host.into()).unit() < partition.share;
         let (from, to) = (side(from), side(to));
         from != to && (!partition.one_way || from)
     })

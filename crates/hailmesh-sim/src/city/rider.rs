@@ -152,7 +152,7 @@ impl Host {
             patience,
             pickup_within: Some(patience),
             open: true,
-            name: Text::new(&id.to_string()).unwrap_or_default(),
+            name: Text::new(id.to_string()).unwrap_or_default(),
             phone: Text::default(),
             note: Text::default(),
         };
@@ -190,7 +190,8 @@ impl Host {
         let deadline = self.deadline(shared);
         let agreement = arrival.agreement;
         let person = self.rider();
-        let waits = person.mood == Mood::Riding || (person.mood == Mood::Waiting && arrival.at_ms <= deadline);
+        let waits =
+            person.mood == Mood::Riding || (person.mood == Mood::Waiting && arrival.at_ms <= deadline);
         if !waits {
             return self.say(at_ms, What::Word { to: from, word: Word::Gone { agreement } });
         }

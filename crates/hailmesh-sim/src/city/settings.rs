@@ -47,9 +47,9 @@ pub struct Settings {
     pub churn_per_min: f64,
     /// How long a crashed node is away, milliseconds.
     pub down_ms: (u32, u32),
-    /// Greatest error of a node's clock, milliseconds.
+    /// Greatest error of a node's clock, milliseconds, at most a day.
     pub skew_ms: u32,
-    /// Greatest drift of a node's clock, parts per million.
+    /// Greatest drift of a node's clock, parts per million, at most 100,000.
     pub drift_ppm: u32,
     /// Times at which the network is in two parts.
     pub partitions: Vec<Partition>,
@@ -140,6 +140,12 @@ impl Settings {
             let value = format!("{}ms..{}ms", self.down_ms.0, self.down_ms.1);
             return refuse("down time", value, "at most an hour, the smaller first");
         }
+        if self.skew_ms > 86_400_000 {
+            return refuse("skew of clocks", format!("{} ms", self.skew_ms), "at most 86400000 ms, a day");
+        }
+        if self.drift_ppm > 100_000 {
+            return refuse("drift of clocks", format!("{} ppm", self.drift_ppm), "at most 100000 ppm");
+        }
         if !(1..=64).contains(&self.threads) {
             return refuse("threads", self.threads.to_string(), "1 to 64");
         }
@@ -154,7 +160,8 @@ impl Settings {
             }
         }
         let overlay = &self.overlay;
-        if !(2..=12).contains(&overlay.mesh) || !(1..=1_000).contains(&overlay.flood) || overlay.copies < 1.0 {
+        if !(2..=12).contains(&overlay.mesh) || !(1..=1_000).contains(&overlay.flood) || overlay.copies < 1.0
+        {
             let expected = "mesh 2 to 12, flood 1 to 1000, copies at least 1";
             return refuse("overlay", format!("{overlay:?}"), expected);
         }

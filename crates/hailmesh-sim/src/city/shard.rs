@@ -15,7 +15,7 @@ use crate::outcome::RideOutcome;
 /// circles.
 const ROUNDS_MAX: u32 = 100_000;
 
-/// A window of time: `from_ms` to `until_ms`, the end excluded.
+/// A window of time: `start_ms` to `until_ms`, the end excluded.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Window {
     pub(super) index: u64,
@@ -23,7 +23,7 @@ pub(super) struct Window {
 }
 
 impl Window {
-    pub(super) const fn from_ms(self) -> u64 {
+    pub(super) const fn start_ms(self) -> u64 {
         self.index * self.length_ms
     }
 
@@ -246,14 +246,9 @@ fn next_ms(host: &Host) -> u64 {
 
 /// Everything that happens to one host in a window, in order of time; at one time first
 /// its fate, then what arrives, then its own timers, then its person.
-fn run_host(
-    shared: &Shared,
-    window: Window,
-    host: &mut Host,
-    arrivals: impl Iterator<Item = Delivery>,
-) {
+fn run_host(shared: &Shared, window: Window, host: &mut Host, arrivals: impl Iterator<Item = Delivery>) {
     let mut arrivals = arrivals.peekable();
-    let mut cursor = window.from_ms();
+    let mut cursor = window.start_ms();
     for _ in 0..ROUNDS_MAX {
         let fate = host.back_ms.unwrap_or(host.crash_ms).max(cursor);
         let arrival = arrivals.peek().map_or(u64::MAX, |delivery| delivery.at_ms.max(cursor));

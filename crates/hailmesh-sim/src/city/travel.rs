@@ -64,9 +64,7 @@ impl RoadTimes {
             (Some(from), Some(to)) if !self.table.is_empty() => {
                 self.table[*from as usize * self.picked.len() + *to as usize]
             }
-            (Some(from), Some(to)) => {
-                self.mean_ms(&self.picked[*from as usize], &self.picked[*to as usize])
-            }
+            (Some(from), Some(to)) => self.mean_ms(&self.picked[*from as usize], &self.picked[*to as usize]),
             _ => {
                 let near = |cell: Cell| self.roads.snap(cell.centre());
                 self.roads.drive(near(from), near(to)).ms
@@ -106,7 +104,9 @@ impl TravelTime for RoadTimes {
             (Spot::Cell(from), Spot::Cell(to)) => self.drive_ms(from, to),
             (Spot::Point(from), Spot::Cell(to)) => self.drive_from_ms(from, to),
             (Spot::Cell(from), Spot::Point(to)) => self.drive_to_ms(from, to),
-            (Spot::Point(from), Spot::Point(to)) => self.roads.drive(self.roads.snap(from), self.roads.snap(to)).ms,
+            (Spot::Point(from), Spot::Point(to)) => {
+                self.roads.drive(self.roads.snap(from), self.roads.snap(to)).ms
+            }
         })
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use hailmesh_market::{Record, RideId, RideView, StoredRide};
-use hailmesh_wire::RideState;
+use hailmesh_wire::{Ed25519, RideState};
 
 use crate::error::NodeError;
 use crate::handle::NodeHandle;
@@ -83,7 +83,7 @@ const fn is_over(state: RideState) -> bool {
 }
 
 fn read(records: Vec<Record>) -> Result<Option<StoredRide>, NodeError> {
-    StoredRide::read(records).map_err(|error| NodeError::History(error.to_string()))
+    StoredRide::read(records, &Ed25519).map_err(|error| NodeError::History(error.to_string()))
 }
 
 fn store(error: hailmesh_store::Error) -> NodeError {

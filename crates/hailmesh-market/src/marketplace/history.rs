@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hailmesh_types::{NetworkName, Timestamp};
-use hailmesh_wire::RideState;
+use hailmesh_wire::{RideState, Signatures};
 
 use crate::journal::{Record, RideId, Role, SlotRef};
 use crate::view::{RideView, Step};
@@ -26,11 +26,12 @@ pub struct StoredRide {
 
 impl StoredRide {
     /// A ride from the records of its slots, in the order described at [`Record`];
-    /// nothing when there are none.
+    /// nothing when there are none. The statements are checked with `signatures`, those of
+    /// the marketplace that wrote them.
     ///
     /// # Errors
     /// [`RecoverError::Damaged`] when the records do not make a ride.
-    pub fn read(records: Vec<Record>) -> Result<Option<Self>, RecoverError> {
+    pub fn read(records: Vec<Record>, signatures: &dyn Signatures) -> Result<Option<Self>, RecoverError> {
         let mut drafts: BTreeMap<SlotRef, Draft> = BTreeMap::new();
         let mut order: Vec<SlotRef> = Vec::new();
         for record in records {
@@ -42,7 +43,7 @@ impl StoredRide {
         let mut found: Option<Self> = None;
         for slot in order {
             let Some(draft) = drafts.remove(&slot) else { continue };
-            let (deal, steps) = restore_deal(slot, draft, &hailmesh_wire::Ed25519)?;
+            let (deal, steps) = restore_deal(slot, draft, signatures)?;
             let (ride, role, at) = (deal.bound.ride, deal.role(), deal.bound.at);
             let mut entry = match found {
                 Some(found) => found.entry,

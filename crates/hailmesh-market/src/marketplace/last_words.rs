@@ -10,7 +10,7 @@
 //! on from the store begins above that block, so the number is not used twice (E6).
 
 use hailmesh_types::{PublicKey, Timestamp};
-use hailmesh_wire::{AnyStatement, DriverOffer, Extensions, RiderOffer, Topic, Verified};
+use hailmesh_wire::{AnyStatement, DriverOffer, Extensions, RiderOffer, Topic};
 
 use crate::output::Output;
 
@@ -43,7 +43,7 @@ impl Marketplace {
                     ext: Extensions::NONE,
                     ..body.clone()
                 };
-                (cell, Verified::sign(&self.signing_for(&key)?, self.network, withdrawn).bytes().clone())
+                (cell, self.sign(&self.signing_for(&key)?, withdrawn).bytes().clone())
             }
             AnyStatement::RiderOffer(offer) if offer.body().live.is_some() => {
                 let body = offer.body();
@@ -59,7 +59,7 @@ impl Marketplace {
                     ext: Extensions::NONE,
                     ..body.clone()
                 };
-                (cell, Verified::sign(&self.signing_for(&key)?, self.network, withdrawn).bytes().clone())
+                (cell, self.sign(&self.signing_for(&key)?, withdrawn).bytes().clone())
             }
             _ => return None,
         };

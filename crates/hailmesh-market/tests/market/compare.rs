@@ -14,6 +14,8 @@ fn rider(world: &mut World, compare_ms: u32) -> Name {
     let mut config = Config::default();
     config.timers.compare = Duration::from_millis(compare_ms);
     config.timers.hedge_step = Duration::from_millis(0);
+    // Whoever is there is asked at once, however far away.
+    config.timers.turnover = Duration::from_millis(0);
     let name = world.add(Some(Role::Rider), config);
     world.command(name, Command::Move(Private(NEAR.parse().unwrap()))).unwrap();
     name

@@ -2,7 +2,7 @@
 
 use hailmesh_market::{Record, RideId, StoredRide};
 use hailmesh_types::{NetworkName, Timestamp};
-use hailmesh_wire::{Receipt, RideState};
+use hailmesh_wire::{Ed25519, Receipt, RideState};
 
 use crate::scenarios::{finish, firm_pair};
 use crate::world::*;
@@ -54,7 +54,7 @@ fn the_history_survives_a_restart_and_can_be_read_from_the_store() {
         let expected: Vec<RideState> =
             [RideState::Requested, bound].into_iter().chain(after_request).collect();
         assert_eq!(states(&before), expected);
-        let stored = StoredRide::read(of_ride(&world, name, ride)).unwrap().expect("a ride");
+        let stored = StoredRide::read(of_ride(&world, name, ride), &Ed25519).unwrap().expect("a ride");
         world.crash(name);
         world.start(name);
         let after = world.view(name, ride);
@@ -96,7 +96,7 @@ fn a_ride_that_took_two_slots_says_that_it_was_asked_for_again() {
     let before = states(&world.view(rider, ride));
     use RideState::{Committed, Firm, Requested};
     assert_eq!(before, [Requested, Committed, Requested, Committed, Firm]);
-    let stored = StoredRide::read(of_ride(&world, rider, ride)).unwrap().expect("a ride");
+    let stored = StoredRide::read(of_ride(&world, rider, ride), &Ed25519).unwrap().expect("a ride");
     assert_eq!(states(&stored.view()), before);
     world.crash(rider);
     world.start(rider);
@@ -105,7 +105,7 @@ fn a_ride_that_took_two_slots_says_that_it_was_asked_for_again() {
 
 #[test]
 fn nothing_is_read_from_no_records_and_damage_is_named() {
-    assert!(StoredRide::read(Vec::new()).unwrap().is_none());
+    assert!(StoredRide::read(Vec::new(), &Ed25519).unwrap().is_none());
     let mut world = World::new(83);
     let (_, rider, ride) = firm_pair(&mut world);
     let records = of_ride(&world, rider, ride);
@@ -113,7 +113,7 @@ fn nothing_is_read_from_no_records_and_damage_is_named() {
         .into_iter()
         .filter(|record| !matches!(record, Record::Statement { kind, .. } if *kind == hailmesh_wire::Kind::Accept))
         .collect();
-    let error = StoredRide::read(damaged).unwrap_err();
+    let error = StoredRide::read(damaged, &Ed25519).unwrap_err();
     assert!(error.to_string().contains("the ACCEPT is missing"), "{error}");
     assert_eq!(RideId::new(Timestamp::MIN, 7).made(), Some(Timestamp::MIN));
 }

@@ -248,7 +248,7 @@ impl Marketplace {
     }
 
     /// Whether waiting riders outnumber free drivers, as far as this node hears.
-    fn is_scarce(&self, now: Timestamp) -> bool {
+    pub(super) fn is_scarce(&self, now: Timestamp) -> bool {
         use crate::book::Side;
         self.config.timers.collect > Duration::ZERO
             && self.book.live_count(Side::Riders, now) > self.book.live_count(Side::Drivers, now) + 1

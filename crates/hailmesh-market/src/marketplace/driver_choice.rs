@@ -235,6 +235,10 @@ impl Marketplace {
     /// how long: riders who keep the rule do not ask before their turn, and for the
     /// others there is no gain in asking early.
     pub(super) fn beyond_reach(&self, now: Timestamp, pickup: Cell) -> Option<Duration> {
+        // While cars are plenty there is nobody to leave it to.
+        if !self.is_scarce(now) {
+            return None;
+        }
         let driver = self.driver.as_ref()?;
         let near = self.near(now, Side::Riders)?;
         let drive = self.travel.drive(Spot::Cell(driver.cell()?), Spot::Cell(pickup));

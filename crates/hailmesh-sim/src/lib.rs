@@ -29,7 +29,7 @@ pub mod report;
 pub mod roads;
 pub mod scenario;
 
-pub use outcome::{RideOutcome, RunOutcome, Traffic};
+pub use outcome::{Moment, RideOutcome, RunOutcome, Traffic};
 pub use policy::{Policy, PolicyError};
 pub use roads::{Junction, Roads};
 pub use scenario::Scenario;

@@ -61,6 +61,30 @@ pub struct Traffic {
     pub restarts: u64,
 }
 
+/// What went on between nodes since the moment before.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Moment {
+    /// When, milliseconds since the first request could be made; before that 0.
+    pub at_ms: u64,
+    /// Nodes that are up.
+    pub nodes: u32,
+    /// Topics that they listen to, all together.
+    pub listening: u64,
+    /// Live offers of cars.
+    pub cars: u32,
+    /// Live offers of riders who wait.
+    pub riders: u32,
+    /// Messages since the moment before: each copy of a gossip message and each frame.
+    pub messages: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Events since the moment before.
+    pub events: u64,
+    /// Share of the live offers on its topics that a node knew, thousandths; none when
+    /// there was nothing to know.
+    pub view: Option<u16>,
+}
+
 /// A whole run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunOutcome {
@@ -80,6 +104,8 @@ pub struct RunOutcome {
     pub full_m: u64,
     /// What nodes said; none for a dispatcher.
     pub traffic: Option<Traffic>,
+    /// The same over time, in order; empty for a dispatcher.
+    pub moments: Vec<Moment>,
     /// Simulated events.
     pub events: u64,
     /// Hash over everything that happened, in order: one seed, one hash.

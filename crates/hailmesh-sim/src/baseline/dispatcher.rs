@@ -139,6 +139,7 @@ impl<'a> Dispatcher<'a> {
             empty_m: self.empty_m,
             full_m: self.full_m,
             traffic: None,
+            moments: Vec::new(),
             events: self.events,
             trace_hash: *self.trace.finalize().as_bytes(),
         }

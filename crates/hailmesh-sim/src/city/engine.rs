@@ -1,5 +1,7 @@
 //! The run: windows one after the other, and what goes from host to host between them.
 
+mod sample;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -8,6 +10,7 @@ use hailmesh_market::Config;
 use hailmesh_types::{PeerKey, Resolution};
 use hailmesh_wire::{AnyStatement, Ed25519, Heard, Signatures, SimulatedSignatures, Topic, message_id};
 
+use self::sample::SAMPLE_MS;
 use super::cheat::Cheat;
 use super::driver::DriverPerson;
 use super::host::{Arrival, Gossiped, Host, Outgoing, Person, What};
@@ -17,7 +20,7 @@ use super::rider::RiderPerson;
 use super::settings::{RunError, Settings, Signing};
 use super::shard::{Shard, Spread, Window};
 use super::travel::RoadTimes;
-use crate::outcome::{RideOutcome, RunOutcome, Traffic};
+use crate::outcome::{Moment, RideOutcome, RunOutcome, Traffic};
 use crate::policy::Policy;
 use crate::roads::Roads;
 use crate::scenario::{Scenario, TripRequest};
@@ -26,12 +29,6 @@ use crate::scenario::{Scenario, TripRequest};
 pub(super) const WARM_MS: u64 = 60_000;
 /// Drivers come online one after the other over this long.
 const ARRIVE_MS: u32 = 20_000;
-/// How often views and bounds are looked at.
-const SAMPLE_MS: u64 = 30_000;
-/// One host out of so many is asked for its view.
-const SAMPLE_EVERY: u64 = 16;
-/// An offer this young may still be on its way.
-const SETTLED_MS: u64 = 2_000;
 /// How long an exchange that leads nowhere is waited for (P12).
 const EXCHANGE_MS: u64 = 10_000;
 
@@ -75,6 +72,8 @@ pub struct Progress {
     pub end_ms: u64,
     /// Events so far.
     pub events: u64,
+    /// What went on lately.
+    pub moment: Moment,
 }
 
 /// What came of a run, with what the oracles say.
@@ -217,6 +216,9 @@ struct Engine {
     oracle: Oracle,
     traffic: Traffic,
     view: (f64, u64),
+    moments: Vec<Moment>,
+    /// Totals at the last moment.
+    before: Moment,
     next_sample: u64,
     /// Hosts that were seen holding a slot at the last look.
     held: BTreeMap<u32, u64>,
@@ -253,6 +255,8 @@ impl Engine {
             oracle: Oracle::default(),
             traffic: Traffic::default(),
             view: (0.0, 0),
+            moments: Vec::new(),
+            before: Moment::default(),
             next_sample: WARM_MS,
             held: BTreeMap::new(),
             rides: Vec::new(),
@@ -276,7 +280,8 @@ impl Engine {
                 self.sample(shards, window.start_ms());
                 let events = shards.iter().map(|shard| shard.events).sum();
                 let at_ms = window.start_ms().saturating_sub(WARM_MS);
-                progress(Progress { at_ms, end_ms: self.end_ms - WARM_MS, events });
+                let moment = self.moments.last().copied().unwrap_or_default();
+                progress(Progress { at_ms, end_ms: self.end_ms - WARM_MS, events, moment });
             }
             self.run_window(shards, workers, window);
             self.exchange(shards);
@@ -552,76 +557,13 @@ impl Engine {
         }
     }
 
-    /// Looks at views, bounds and holds.
-    fn sample(&mut self, shards: &mut [Shard], at_ms: u64) {
-        let turn = at_ms / SAMPLE_MS;
-        let mut held = BTreeMap::new();
-        let limits = self.shared.settings.node.limits.clone();
-        for shard in shards.iter() {
-            for host in shard.hosts() {
-                let Some(market) = host.market.as_ref() else { continue };
-                if !(u64::from(host.id) + turn).is_multiple_of(SAMPLE_EVERY)
-                    && !self.held.contains_key(&host.id)
-                {
-                    continue;
-                }
-                let snapshot = market.snapshot(host.clock.reads(at_ms));
-                if snapshot.state == "held" {
-                    if self.held.get(&host.id) == Some(&snapshot.slot) {
-                        let text = format!("driver {} holds slot {} for ever", host.id, snapshot.slot);
-                        self.oracle.violation(at_ms, text);
-                    }
-                    held.insert(host.id, snapshot.slot);
-                }
-                let known = snapshot.drivers + snapshot.riders;
-                if known > limits.offers
-                    || snapshot.outbox > limits.outbox
-                    || snapshot.topics > limits.topics + 1
-                {
-                    let text = format!(
-                        "host {} is beyond its bounds: {known} offers, {} in the outbox, {} topics",
-                        host.id, snapshot.outbox, snapshot.topics
-                    );
-                    self.oracle.violation(at_ms, text);
-                }
-                let there = host.topics.iter().filter_map(|topic| self.offers.get(topic)).map(|offers| {
-                    let settled = |(author, (since, until)): &(&u32, &(u64, u64))| {
-                        **author != host.id && *since + SETTLED_MS <= at_ms && *until > at_ms
-                    };
-                    offers.iter().filter(settled).count()
-                });
-                let there: usize = there.sum();
-                if there > 0 && host.started_ms + self.shared.settings.rider_lead_ms.min(SAMPLE_MS) <= at_ms {
-                    #[expect(clippy::cast_precision_loss, reason = "counts of offers")]
-                    let share = (known as f64 / there as f64).min(1.0);
-                    self.view.0 += share;
-                    self.view.1 += 1;
-                }
-            }
-        }
-        self.held = held;
-        for offers in self.offers.values_mut() {
-            offers.retain(|_, (_, until)| *until > at_ms);
-        }
-    }
-
     fn finish(mut self, shards: Vec<Shard>, policy: Policy, fleet: u32) -> Run {
         let (mut events, mut empty_m, mut full_m, mut node_ms) = (0, 0, 0, 0);
+        (self.traffic.messages, self.traffic.bytes) = self.traffic_of(&shards);
         for shard in &shards {
             events += shard.events;
             self.traffic.restarts += shard.restarts;
             node_ms += shard.node_ms;
-            #[expect(
-                clippy::cast_precision_loss,
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "counts"
-            )]
-            {
-                let copies = self.shared.settings.overlay.copies;
-                self.traffic.messages += (shard.delivered as f64 * copies) as u64;
-                self.traffic.bytes += (shard.delivered_bytes as f64 * copies) as u64;
-            }
             for host in shard.hosts() {
                 node_ms += self.end_ms.saturating_sub(host.started_ms);
                 match &host.person {
@@ -658,6 +600,7 @@ impl Engine {
             empty_m,
             full_m,
             traffic: Some(self.traffic),
+            moments: self.moments,
             events,
             trace_hash: *self.trace.finalize().as_bytes(),
         };

@@ -228,6 +228,7 @@ pub(super) mod tests {
             empty_m: 250,
             full_m: 750,
             traffic,
+            moments: Vec::new(),
             events: 1_000,
             trace_hash: [0xab; 32],
         }

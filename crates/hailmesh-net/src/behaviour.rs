@@ -23,6 +23,7 @@ use crate::exchange::{self, Exchange};
 use crate::gossip::{self, Gossip};
 use crate::limits::Doors;
 use crate::metrics::Metrics;
+use crate::router_metrics;
 
 /// Time for a connection to be established.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -60,6 +61,7 @@ pub(crate) fn swarm(
     registry: Option<&mut Registry>,
 ) -> Result<Swarm<Behaviour>, String> {
     let local = keypair.public().to_peer_id();
+    let mut registry = registry;
     let limits = &config.limits;
     let agent = format!("hailmesh/{}", env!("CARGO_PKG_VERSION"));
     let identify = identify::Config::new(protocol_version(config), keypair.public())
@@ -73,7 +75,10 @@ pub(crate) fn swarm(
         connections: connection_limits::Behaviour::new(limits.connection_limits()),
         doors: Doors::new(limits.per_address),
         memory: memory.into(),
-        gossip: gossip::behaviour(&config.network, &config.gossip)?,
+        gossip: router_metrics::count(
+            gossip::behaviour(&config.network, &config.gossip)?,
+            registry.as_deref_mut(),
+        ),
         exchange: exchange::behaviour(limits, metrics.frames_refused.clone()),
         identify: identify::Behaviour::new(identify),
         ping: ping::Behaviour::new(ping::Config::new().with_timeout(PING)),

@@ -48,6 +48,7 @@ mod handle;
 mod keys;
 mod limits;
 mod metrics;
+mod router_metrics;
 mod service;
 mod swarm_events;
 

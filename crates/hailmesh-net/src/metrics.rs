@@ -1,7 +1,7 @@
 //! Counters of this crate, beside those that libp2p keeps.
 //!
 //! No label holds a topic: a topic names a cell, and with it where this node is. That
-//! is also why the router's own metrics, which are per topic, stay off.
+//! is also why of the router's own metrics, which are per topic, only sums are shown.
 
 use libp2p::gossipsub;
 use libp2p::metrics::{Metrics as Libp2p, Recorder};

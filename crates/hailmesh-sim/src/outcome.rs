@@ -59,6 +59,11 @@ pub struct Traffic {
     pub view_share: f64,
     /// Hosts that crashed or were restarted.
     pub restarts: u64,
+    /// From the publication of a gossip message to a listener, half of them at most,
+    /// milliseconds.
+    pub delivery_p50_ms: u32,
+    /// The same for 99 of 100.
+    pub delivery_p99_ms: u32,
 }
 
 /// What went on between nodes since the moment before.

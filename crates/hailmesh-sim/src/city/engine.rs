@@ -560,6 +560,7 @@ impl Engine {
     fn finish(mut self, shards: Vec<Shard>, policy: Policy, fleet: u32) -> Run {
         let (mut events, mut empty_m, mut full_m, mut node_ms) = (0, 0, 0, 0);
         (self.traffic.messages, self.traffic.bytes) = self.traffic_of(&shards);
+        (self.traffic.delivery_p50_ms, self.traffic.delivery_p99_ms) = delays_of(&shards);
         for shard in &shards {
             events += shard.events;
             self.traffic.restarts += shard.restarts;
@@ -611,6 +612,22 @@ impl Engine {
             exposures: self.oracle.exposed,
         }
     }
+}
+
+/// The delays that half and that 99 of 100 gossip messages do not exceed, milliseconds.
+fn delays_of(shards: &[Shard]) -> (u32, u32) {
+    let longest = shards.iter().map(|shard| shard.delays.len()).max().unwrap_or(0);
+    let at = |ms: usize| shards.iter().filter_map(|shard| shard.delays.get(ms)).sum::<u64>();
+    let all: u64 = (0..longest).map(at).sum();
+    let quantile = |percent: u64| {
+        let mut before = 0;
+        let found = (0..longest).find(|ms| {
+            before += at(*ms);
+            before * 100 >= all * percent
+        });
+        found.and_then(|ms| u32::try_from(ms).ok()).unwrap_or(0)
+    };
+    (quantile(50), quantile(99))
 }
 
 /// Whether honest nodes pass a message on: it is what it says, and its author signed it.

@@ -15,6 +15,9 @@ use crate::outcome::RideOutcome;
 /// circles.
 const ROUNDS_MAX: u32 = 100_000;
 
+/// Delays of gossip are counted up to this, milliseconds.
+const DELAY_MAX_MS: usize = 10_000;
+
 /// A window of time: `start_ms` to `until_ms`, the end excluded.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Window {
@@ -62,6 +65,8 @@ pub(super) struct Shard {
     pub(super) node_ms: u64,
     pub(super) delivered: u64,
     pub(super) delivered_bytes: u64,
+    /// How many gossip messages took so many milliseconds, the last also longer ones.
+    pub(super) delays: Vec<u64>,
 }
 
 impl Shard {
@@ -80,6 +85,7 @@ impl Shard {
             node_ms: 0,
             delivered: 0,
             delivered_bytes: 0,
+            delays: Vec::new(),
         }
     }
 
@@ -139,6 +145,7 @@ impl Shard {
             let Some(delay) = settings.overlay.delay_ms(settings, listeners, &mut draws) else { continue };
             self.delivered += 1;
             self.delivered_bytes += message.heard.bytes().len() as u64;
+            count_delay(&mut self.delays, delay);
             let at_ms = message.at_ms + u64::from(delay);
             let what = Slim::Gossip(Arc::clone(&own));
             self.inbox.entry(at_ms / self.length_ms).or_default().push(Delivery {
@@ -237,6 +244,14 @@ pub(super) struct Spread {
     pub(super) listeners: u32,
     /// Whether honest nodes forward it.
     pub(super) passes_on: bool,
+}
+
+fn count_delay(delays: &mut Vec<u64>, delay_ms: u32) {
+    let place = (delay_ms as usize).min(DELAY_MAX_MS);
+    if delays.len() <= place {
+        delays.resize(place + 1, 0);
+    }
+    delays[place] += 1;
 }
 
 fn next_ms(host: &Host) -> u64 {

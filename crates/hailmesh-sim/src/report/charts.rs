@@ -7,7 +7,7 @@ use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::RGBColor;
 
-use super::curves::{Bin, Curves};
+use super::curves::{Bin, Curves, Look};
 use super::document::Report;
 use super::group::{Group, groups};
 
@@ -76,6 +76,38 @@ pub(super) fn served(report: &Report, fleet: u32) -> Option<String> {
 pub(super) fn waited(report: &Report, fleet: u32) -> Option<String> {
     let mean = |bin: Bin| bin.waited_s / f64::from(bin.requested.max(1));
     over_time(report, fleet, "mean wait, lost ones included (s)", mean, |_, most| (0.0, most * 1.05))
+}
+
+/// Messages a node and second.
+pub(super) fn said(report: &Report, fleet: u32) -> Option<String> {
+    looked(report, fleet, "messages a node and second", |look| Some(look.messages), |most| most * 1.05)
+}
+
+/// Share of the live offers on its topics that a node knew.
+pub(super) fn viewed(report: &Report, fleet: u32) -> Option<String> {
+    looked(report, fleet, "live offers known (%)", |look| Some(look.view? * 100.0), |_| 100.0)
+}
+
+/// A line for each policy of nodes: the mean over its seeds of something at each look.
+fn looked(
+    report: &Report,
+    fleet: u32,
+    unit: &str,
+    value: impl Fn(&Look) -> Option<f64>,
+    top: impl Fn(f64) -> f64,
+) -> Option<String> {
+    let lines = lines(report, fleet, |curves| {
+        let count = curves.iter().map(|curve| curve.looks.len()).max().unwrap_or(0);
+        let points = (0..count).filter_map(|place| {
+            let looks: Vec<&Look> = curves.iter().filter_map(|curve| curve.looks.get(place)).collect();
+            let values: Vec<f64> = looks.iter().filter_map(|look| value(look)).collect();
+            let minutes = looks.first()?.at_s / 60.0;
+            (!values.is_empty()).then(|| (minutes, values.iter().sum::<f64>() / values.len() as f64))
+        });
+        points.collect()
+    });
+    let most = lines.iter().flat_map(|line| line.points.iter().map(|point| point.1)).fold(0.0, f64::max);
+    plot(report, ("time (min)", unit), (0.0, top(most)), &lines, SeriesLabelPosition::LowerRight)
 }
 
 /// A bar for each group that has a figure.
@@ -250,6 +282,8 @@ mod tests {
             waits(&report, 10),
             served(&report, 20),
             waited(&report, 10),
+            said(&report, 10),
+            viewed(&report, 10),
             bars(&report, "messages_per_ride", "messages", 1.0),
         ];
         for plot in plots {

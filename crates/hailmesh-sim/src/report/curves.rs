@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::figures::rounded;
-use crate::outcome::RunOutcome;
+use super::figures::{count, rounded};
+use crate::outcome::{Moment, RunOutcome};
 
 /// Bins of time at most: a plot is not finer than a screen.
 const BINS_MAX: u64 = 120;
@@ -27,6 +27,29 @@ pub struct Curves {
     pub bin_s: f64,
     /// What became of the requests of each bin of time.
     pub bins: Vec<Bin>,
+    /// What nodes said and knew from time to time; none for a dispatcher.
+    #[serde(default)]
+    pub looks: Vec<Look>,
+}
+
+/// What nodes said since the look before, and what they knew.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Look {
+    /// When, seconds.
+    pub at_s: f64,
+    /// Nodes that were up.
+    pub nodes: u32,
+    /// Live offers of cars.
+    pub cars: u32,
+    /// Live offers of riders who waited.
+    pub riders: u32,
+    /// Messages a node and second.
+    pub messages: f64,
+    /// Bytes a node and second.
+    pub bytes: f64,
+    /// Share of the live offers on its topics that a node knew, 0 to 1; none when there
+    /// was nothing to know.
+    pub view: Option<f64>,
 }
 
 /// The requests made within one bin of time.
@@ -72,6 +95,7 @@ impl Curves {
             waits,
             bin_s: bin_ms as f64 / 1_000.0,
             bins,
+            looks: looks(&run.moments),
         }
     }
 
@@ -79,6 +103,25 @@ impl Curves {
     pub(super) fn requested(&self) -> u64 {
         self.bins.iter().map(|bin| u64::from(bin.requested)).sum()
     }
+}
+
+/// Rates between moments. The first covers the time before the first request.
+fn looks(moments: &[Moment]) -> Vec<Look> {
+    let pairs = moments.iter().zip(moments.iter().skip(1));
+    let looks = pairs.map(|(before, moment)| {
+        let span_s = moment.at_ms.saturating_sub(before.at_ms).max(1) as f64 / 1_000.0;
+        let rate = |n: u64| rounded(count(n) / span_s / f64::from(moment.nodes.max(1)), 2);
+        Look {
+            at_s: rounded(moment.at_ms as f64 / 1_000.0, 1),
+            nodes: moment.nodes,
+            cars: moment.cars,
+            riders: moment.riders,
+            messages: rate(moment.messages),
+            bytes: rate(moment.bytes),
+            view: moment.view.map(|thousandths| f64::from(thousandths) / 1_000.0),
+        }
+    });
+    looks.collect()
 }
 
 #[cfg(test)]
@@ -104,5 +147,17 @@ mod tests {
         assert_eq!((curves.bins.len(), curves.bin_s), (120, 720.0));
         assert_eq!(curves.requested(), 1_440);
         assert!(Curves::of(&run("p2p", 1, 0, &[])).bins.iter().all(|bin| bin.requested == 0));
+    }
+
+    #[test]
+    fn what_is_said_is_a_rate_between_moments() {
+        let mut outcome = run("p2p", 1, 0, &[Some(1)]);
+        let moment = |at_ms, messages, view| Moment { at_ms, nodes: 10, messages, view, ..Moment::default() };
+        outcome.moments =
+            vec![moment(0, 9_999, None), moment(30_000, 600, Some(950)), moment(60_000, 0, None)];
+        let looks = Curves::of(&outcome).looks;
+        let seen: Vec<(f64, f64, Option<f64>)> =
+            looks.iter().map(|look| (look.at_s, look.messages, look.view)).collect();
+        assert_eq!(seen, [(30.0, 2.0, Some(0.95)), (60.0, 0.0, None)]);
     }
 }

@@ -40,6 +40,9 @@ pub struct Figures {
     pub bytes_per_node_s: Option<f64>,
     /// Share of the live offers on its topics that a node knew, 0 to 1.
     pub view_share: Option<f64>,
+    /// From the publication of an offer to a node that listens.
+    #[serde(default)]
+    pub delivery_ms: Delivery,
     /// Simulated events.
     pub events: u64,
     /// Time the run took on the machine, seconds.
@@ -61,6 +64,15 @@ pub struct Wait {
     pub all_mean: Option<f64>,
 }
 
+/// How long gossip takes, milliseconds; none for a dispatcher.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Delivery {
+    /// Half of the messages took at most this long.
+    pub p50: Option<f64>,
+    /// 99 of 100 did.
+    pub p99: Option<f64>,
+}
+
 /// Drive to the pickup, seconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Pickup {
@@ -72,7 +84,7 @@ pub struct Pickup {
 type Metric = (&'static str, fn(&Figures) -> Option<f64>);
 
 /// All figures that can be named in an assertion, in the order of the document.
-pub const METRICS: [Metric; 18] = [
+pub const METRICS: [Metric; 20] = [
     ("served", |run| Some(count(run.served))),
     ("served_share", |run| run.served_share),
     ("wait_s.mean", |run| run.wait_s.mean),
@@ -88,6 +100,8 @@ pub const METRICS: [Metric; 18] = [
     ("bytes_per_ride", |run| run.bytes_per_ride),
     ("bytes_per_node_s", |run| run.bytes_per_node_s),
     ("view_share", |run| run.view_share),
+    ("delivery_ms.p50", |run| run.delivery_ms.p50),
+    ("delivery_ms.p99", |run| run.delivery_ms.p99),
     ("events", |run| Some(count(run.events))),
     ("wall_s", |run| Some(run.wall_s)),
     ("fleet", |run| Some(f64::from(run.fleet))),
@@ -143,6 +157,10 @@ impl Figures {
             bytes_per_ride: per_ride(bytes),
             bytes_per_node_s: if is_silent { Some(0.0) } else { ratio(count(bytes), node_s, 3) },
             view_share: Some(if is_silent { 1.0 } else { rounded(view_share, 6) }),
+            delivery_ms: Delivery {
+                p50: run.traffic.map(|said| said.delivery_p50_ms.into()),
+                p99: run.traffic.map(|said| said.delivery_p99_ms.into()),
+            },
             events: run.events,
             wall_s: rounded(wall_s, 3),
             trace_hash: run.trace_hash.iter().map(|byte| format!("{byte:02x}")).collect(),
@@ -185,6 +203,7 @@ fn quantile(sorted: &[u64], share: f64) -> Option<u64> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::outcome::Moment;
     use crate::policy::Policy;
     use crate::roads::Junction;
 
@@ -209,6 +228,14 @@ pub(super) mod tests {
                 trip_m: 1_500,
             }
         });
+        let moments = [0, 30_000, 60_000, 90_000].map(|at_ms| Moment {
+            at_ms,
+            nodes: 10,
+            messages: 3 * at_ms / 1_000,
+            view: Some(900),
+            ..Moment::default()
+        });
+        let moments = moments.to_vec();
         let traffic = matches!(policy, Policy::PeerToPeer(_)).then_some(Traffic {
             double_bookings: 0,
             handshakes: 6,
@@ -218,6 +245,8 @@ pub(super) mod tests {
             node_s: 1_000.0,
             view_share: 0.9,
             restarts: 0,
+            delivery_p50_ms: 120,
+            delivery_p99_ms: 400,
         });
         RunOutcome {
             policy,
@@ -228,7 +257,7 @@ pub(super) mod tests {
             empty_m: 250,
             full_m: 750,
             traffic,
-            moments: Vec::new(),
+            moments: if traffic.is_some() { moments } else { Vec::new() },
             events: 1_000,
             trace_hash: [0xab; 32],
         }

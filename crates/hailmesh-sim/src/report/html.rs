@@ -64,6 +64,8 @@ pub fn html(report: &Report) -> String {
             ("Waits: share of requests picked up in time", charts::waits(report, fleet)),
             ("Served share over time", charts::served(report, fleet)),
             ("Wait over time", charts::waited(report, fleet)),
+            ("Messages over time", charts::said(report, fleet)),
+            ("View over time", charts::viewed(report, fleet)),
         ];
         section(&mut page, &format!("{fleet} cars"), &plots);
     }
@@ -187,8 +189,8 @@ mod tests {
             assert!(!foreign.contains(reference), "{reference}");
         }
         assert!(page.contains("a &lt;small&gt; city") && !page.contains("<small>"));
-        // Two fleets with three plots each, four of what nodes say, one map.
-        assert_eq!(page.matches("<svg").count(), 2 * 3 + 4 + 1);
+        // Two fleets with five plots each, four of what nodes say, one map.
+        assert_eq!(page.matches("<svg").count(), 2 * 5 + 4 + 1);
         assert_eq!(page.matches("<figure>").count(), page.matches("</figure>").count());
         assert!(page.contains("prefers-color-scheme:dark") && page.contains("width=device-width"));
     }

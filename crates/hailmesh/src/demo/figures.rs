@@ -65,6 +65,8 @@ pub struct Gossip {
     pub messages: u64,
     /// Bytes sent by a node in a second, everything together.
     pub bytes_per_node_s: f64,
+    /// Copies of a message that reach a node, the first included.
+    pub copies: f64,
     /// From the signature of an offer to a rider's book.
     pub delivery_ms: Delivery,
 }
@@ -112,6 +114,8 @@ impl Settling {
 pub(super) struct Counters {
     messages: f64,
     bytes: f64,
+    copies: f64,
+    received: f64,
 }
 
 impl Counters {
@@ -122,6 +126,8 @@ impl Counters {
                 messages: sum.messages + total(&text, "hailmesh_net_gossip_messages_total", ""),
                 bytes: sum.bytes
                     + total(&text, "hailmesh_libp2p_bandwidth_bytes_total", "direction=\"Outbound\""),
+                copies: sum.copies + total(&text, "hailmesh_net_gossip_copies_total", ""),
+                received: sum.received + total(&text, "hailmesh_net_gossip_received_total", ""),
             }
         })
     }
@@ -134,6 +140,9 @@ impl Counters {
         Gossip {
             messages: (self.messages - before.messages).max(0.0) as u64,
             bytes_per_node_s: (per_node_s * 10.0).round() / 10.0,
+            copies: (100.0 * (self.copies - before.copies) / (self.received - before.received).max(1.0))
+                .round()
+                / 100.0,
             delivery_ms,
         }
     }

@@ -95,6 +95,7 @@ fn print(live: &Live, out: Output) -> Result<(), Failure> {
         ("double bookings", report.double_bookings.to_string()),
         ("settled", format!("p50 {} ms, p95 {} ms, p99 {} ms", settle.p50, settle.p95, settle.p99)),
         ("offers delivered", format!("p50 {} ms, p99 {} ms", gossip.delivery_ms.p50, gossip.delivery_ms.p99)),
+        ("copies of a message", format!("{:.2}", gossip.copies)),
         ("bytes a node and second", gossip.bytes_per_node_s.to_string()),
         ("memory a node", rss),
         ("time", format!("{:.1} s", report.wall_s)),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::cli::sim::{Conditions, Latency, Signatures, SimRunArgs};
+use crate::cli::sim::{Conditions, Latency, Signatures, SimRunArgs, SimScaleArgs};
 
 /// The command for these fleets, seeds and policies of a run, with everything that the
 /// outcome depends on.
@@ -19,6 +19,13 @@ pub(super) fn command(args: &SimRunArgs, fleets: &[u32], seeds: &[u64], policies
         let _ = write!(line, " --uniform-speed {kmh}");
     }
     line + &conditions(&args.conditions)
+}
+
+/// The same for one size of `sim scale`.
+pub(super) fn scale(args: &SimScaleArgs, nodes: u32) -> String {
+    let SimScaleArgs { minutes, seed, .. } = args;
+    format!("hailmesh sim scale --nodes {nodes} --minutes {minutes} --seed {seed}")
+        + &conditions(&args.conditions)
 }
 
 /// Flags for links and nodes. What is as it would be without a flag is left out.
@@ -111,6 +118,21 @@ mod tests {
         let again = parsed(&[&["hailmesh", "sim", "run", "a city"], flags].concat());
         assert_eq!(again.conditions, args.conditions);
         assert_eq!((again.fleet, again.seed, again.uniform_speed), (vec![20], vec![2], Some(20.0)));
+    }
+
+    #[test]
+    fn the_command_of_a_size_makes_the_same_run() {
+        let scaled = |line: &str| match Cli::try_parse_from(line.split(' ')).unwrap().command {
+            Command::Sim(args) => match args.action {
+                SimAction::Scale(args) => args,
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
+        };
+        let args = scaled("hailmesh sim scale --nodes 10,20 --minutes 3 --seed 4 --loss 5% --precision 8");
+        let again = scaled(&scale(&args, 20));
+        assert_eq!((again.nodes, again.minutes, again.seed), (vec![20], 3, 4));
+        assert_eq!(again.conditions, args.conditions);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use hailmesh_sim::scenario::GridCity;
 use hailmesh_sim::{Policy, Scenario};
 use serde::Serialize;
 
-use super::{machine, scenario};
+use super::{machine, replay, scenario};
 use crate::cli::sim::SimScaleArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
@@ -65,7 +65,9 @@ pub(super) fn run(args: &SimScaleArgs, out: Output) -> Result<Exit, Failure> {
             matched_share: super::rounded(matched as f64 / outcome.rides.len().max(1) as f64, 4),
         };
         if let Some(violation) = run.violations.first() {
-            broken.get_or_insert(format!("{nodes} nodes, seed {}: {}", args.seed, violation.what));
+            let at_s = violation.at_ms as f64 / 1_000.0;
+            let what = format!("{nodes} nodes, seed {}: {at_s:.1} s: {}", args.seed, violation.what);
+            broken.get_or_insert((what, *nodes));
         }
         if out.json {
             out.document(&size)?;
@@ -78,7 +80,10 @@ pub(super) fn run(args: &SimScaleArgs, out: Output) -> Result<Exit, Failure> {
             ["nodes", "simulated", "events", "events/s", "B/node/s", "memory", "wall", "rides matched"];
         out.table(&columns, rows)?;
     }
-    broken.map_or(Ok(Exit::Ok), |what| Err(Failure::failed(what)))
+    broken.map_or(Ok(Exit::Ok), |(what, nodes)| {
+        let replay = replay::scale(args, nodes);
+        Err(Failure::failed(what).hint(format!("replay it with: {replay}")))
+    })
 }
 
 /// A city in which about so many nodes are up in the time that is simulated, as dense as

@@ -41,6 +41,22 @@ fn offers_of_every_resolution_lead_to_rides() {
     }
 }
 
+/// Drivers who choose, and who stop for a coffee: their riders wait longer and are taken
+/// all the same, and nobody is held for ever.
+#[test]
+fn drivers_who_decline_and_take_breaks_serve_nearly_everybody() {
+    let city = || City::grid().drivers(80).riders_per_hour(160.0).minutes(30).seed(5);
+    let willing = city().run();
+    let choosy = city().acceptance(0.7).breaks_per_hour(2.0).run();
+    willing.assert_sound();
+    choosy.assert_sound();
+    assert!(choosy.served_share() >= 0.95, "{choosy}");
+    assert!(choosy.mean_wait_s() > willing.mean_wait_s(), "{choosy} and {willing}");
+    let handshakes =
+        |report: &hailmesh_sim::city::Report| report.outcome().traffic.unwrap_or_default().handshakes;
+    assert!(handshakes(&choosy) > handshakes(&willing), "{choosy} and {willing}");
+}
+
 #[test]
 fn one_seed_gives_one_trace_whatever_the_threads_and_the_signatures() {
     let city =

@@ -7,6 +7,7 @@ use hailmesh_wire::{AcceptMode, RideState, VehicleCard};
 
 use super::engine::Shared;
 use super::host::{Host, Person, What};
+use super::link::Draws;
 use super::people::{Arrival, REPEAT_MS, Word};
 use crate::roads::Junction;
 
@@ -14,12 +15,22 @@ use crate::roads::Junction;
 const FIX_EVERY_MS: u64 = 15_000;
 /// How long a driver waits at a pickup for somebody whose node is silent.
 const GIVE_UP_MS: u64 = 300_000;
+/// How long a driver looks at a request before it answers, milliseconds.
+const LOOK_MS: (u32, u32) = (2_000, 8_000);
 
 /// Somebody who drives.
 pub(super) struct DriverPerson {
     pub(super) seats: u8,
     pub(super) task: Task,
     pub(super) next_ms: Option<u64>,
+    /// Requests to answer, and when.
+    asked: Vec<(u64, RideId)>,
+    /// Whether its node has been told to be found.
+    online: bool,
+    /// When it will want a break.
+    break_ms: u64,
+    /// Breaks so far, and requests answered.
+    draws: u64,
     /// Road driven without and with a passenger, metres.
     pub(super) empty_m: u64,
     pub(super) full_m: u64,
@@ -29,6 +40,11 @@ pub(super) struct DriverPerson {
 pub(super) enum Task {
     Idle {
         at: Junction,
+    },
+    /// Offline for a while.
+    Break {
+        at: Junction,
+        until_ms: u64,
     },
     ToPickup(Trip),
     /// At the pickup, until the node has seen the boarding code.
@@ -58,12 +74,28 @@ pub(super) struct Trip {
 
 impl DriverPerson {
     pub(super) const fn new(at: Junction, seats: u8) -> Self {
-        Self { seats, task: Task::Idle { at }, next_ms: None, empty_m: 0, full_m: 0 }
+        Self {
+            seats,
+            task: Task::Idle { at },
+            next_ms: None,
+            asked: Vec::new(),
+            online: false,
+            break_ms: u64::MAX,
+            draws: 0,
+            empty_m: 0,
+            full_m: 0,
+        }
+    }
+
+    /// When it next does something by itself.
+    pub(super) fn acts_ms(&self) -> Option<u64> {
+        let answer = self.asked.iter().map(|(at, _)| *at).min();
+        [self.next_ms, answer].into_iter().flatten().min()
     }
 
     fn ride(&self) -> Option<RideId> {
         match &self.task {
-            Task::Idle { .. } => None,
+            Task::Idle { .. } | Task::Break { .. } => None,
             Task::ToPickup(trip) | Task::ToDrop(trip) | Task::Paying(trip) => Some(trip.ride),
             Task::Boarding { trip, .. } => Some(trip.ride),
         }
@@ -72,7 +104,7 @@ impl DriverPerson {
     /// Where the car is now.
     fn at(&self, shared: &Shared, at_ms: u64) -> Junction {
         match &self.task {
-            Task::Idle { at } => *at,
+            Task::Idle { at } | Task::Break { at, .. } => *at,
             Task::ToPickup(trip) | Task::ToDrop(trip) => {
                 let driven = at_ms.clamp(trip.left_ms, trip.due_ms) - trip.left_ms;
                 let driven = u32::try_from(driven).unwrap_or(u32::MAX);
@@ -89,7 +121,7 @@ fn profile(shared: &Shared, seats: u8) -> DriverProfile {
         seats: Seats::new(seats.clamp(1, 16)).unwrap_or(Seats::ONE),
         features: Features::NONE,
         tariff: Tariff::default(),
-        accept_mode: AcceptMode::Auto,
+        accept_mode: if shared.settings.acceptance < 1.0 { AcceptMode::Ask } else { AcceptMode::Auto },
         precision: shared.settings.driver_precision,
         discount: 0,
         vehicle: VehicleCard {
@@ -116,16 +148,19 @@ impl Host {
 
     pub(super) fn driver_starts(&mut self, shared: &Shared, at_ms: u64) {
         let at = self.driver().at(shared, at_ms);
-        let seats = self.driver().seats;
+        self.driver().asked.clear();
         self.move_to(shared, at_ms, shared.roads().point(at));
-        let online = Command::GoOnline(profile(shared, seats));
-        if let Some(Err(error)) = self.command(shared, at_ms, online) {
-            let text = format!("driver {} cannot go online: {error}", self.id);
-            self.say(at_ms, What::Violation(text));
+        if let Task::Break { until_ms, .. } = self.driver().task {
+            self.driver().next_ms = Some(until_ms.max(at_ms));
+            return;
         }
+        if self.driver().break_ms == u64::MAX {
+            self.plan_break(shared, at_ms);
+        }
+        self.go_online(shared, at_ms);
         // What the node knows of the ride may differ from what the person remembers.
         match self.driver().ride() {
-            None => self.driver().next_ms = None,
+            None => self.rest_or_wait(at_ms),
             Some(ride) => {
                 let state = self.ride(at_ms, ride).map(|view| view.state);
                 match state {
@@ -134,6 +169,87 @@ impl Host {
                 }
             }
         }
+    }
+
+    fn go_online(&mut self, shared: &Shared, at_ms: u64) {
+        let online = Command::GoOnline(profile(shared, self.driver().seats));
+        self.driver().online = true;
+        if let Some(Err(error)) = self.command(shared, at_ms, online) {
+            let text = format!("driver {} cannot go online: {error}", self.id);
+            self.say(at_ms, What::Violation(text));
+        }
+    }
+
+    fn driver_draws(&mut self, shared: &Shared) -> Draws {
+        let id = self.id;
+        let driver = self.driver();
+        driver.draws += 1;
+        Draws::of(shared.seed, 0xb4ea, id.into(), driver.draws)
+    }
+
+    fn plan_break(&mut self, shared: &Shared, at_ms: u64) {
+        let rate = shared.settings.breaks_per_h;
+        if rate <= 0.0 {
+            return;
+        }
+        let mut draws = self.driver_draws(shared);
+        // Exponential with this mean.
+        let ms = -(1.0 - draws.unit()).ln() * 3_600_000.0 / rate;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to a year")]
+        let after = ms.clamp(1.0, 3e10) as u64;
+        self.driver().break_ms = at_ms + after;
+    }
+
+    /// A free driver does nothing by itself until it wants a break.
+    fn rest_or_wait(&mut self, at_ms: u64) {
+        let driver = self.driver();
+        driver.next_ms = (driver.break_ms < u64::MAX).then(|| driver.break_ms.max(at_ms));
+    }
+
+    /// After a ride that was agreed on just before a break.
+    fn return_online(&mut self, shared: &Shared, at_ms: u64) {
+        if !self.driver().online {
+            self.plan_break(shared, at_ms);
+            self.rest_or_wait(at_ms);
+            self.go_online(shared, at_ms);
+        }
+    }
+
+    fn take_break(&mut self, shared: &Shared, at_ms: u64) {
+        let at = self.driver().at(shared, at_ms);
+        let (least, most) = shared.settings.break_ms;
+        let until_ms = at_ms + u64::from(self.driver_draws(shared).between(least, most));
+        let driver = self.driver();
+        driver.task = Task::Break { at, until_ms };
+        driver.next_ms = Some(until_ms);
+        driver.online = false;
+        self.command(shared, at_ms, Command::GoOffline);
+    }
+
+    fn end_break(&mut self, shared: &Shared, at_ms: u64) {
+        let at = self.driver().at(shared, at_ms);
+        self.driver().task = Task::Idle { at };
+        self.plan_break(shared, at_ms);
+        self.rest_or_wait(at_ms);
+        self.go_online(shared, at_ms);
+    }
+
+    /// Somebody wants a ride, and the driver decides.
+    pub(super) fn driver_is_asked(&mut self, shared: &Shared, at_ms: u64, ride: RideId) {
+        let look = u64::from(self.driver_draws(shared).between(LOOK_MS.0, LOOK_MS.1));
+        self.driver().asked.push((at_ms + look, ride));
+    }
+
+    /// Answers the request whose time has come; false: there is none.
+    fn answer(&mut self, shared: &Shared, at_ms: u64) -> bool {
+        let driver = self.driver();
+        let Some(place) = driver.asked.iter().position(|(due, _)| *due <= at_ms) else { return false };
+        let (_, ride) = driver.asked.swap_remove(place);
+        let agrees = self.driver_draws(shared).chance(shared.settings.acceptance);
+        // Meanwhile the rider may have gone elsewhere: then there is nothing to answer.
+        let command = if agrees { Command::Accept(ride) } else { Command::Decline(ride) };
+        self.command(shared, at_ms, command);
+        true
     }
 
     /// The node says something about a ride.
@@ -194,8 +310,9 @@ impl Host {
             _ => {}
         }
         person.task = Task::Idle { at };
-        person.next_ms = None;
+        self.rest_or_wait(at_ms);
         self.move_to(shared, at_ms, shared.roads().point(at));
+        self.return_online(shared, at_ms);
     }
 
     /// Somebody at the car says something.
@@ -205,7 +322,7 @@ impl Host {
                 let Task::Boarding { trip, code: known, .. } = &mut self.driver().task else { return };
                 if trip.agreement == agreement && known.is_none() {
                     *known = Some(code);
-                    self.driver_acts(shared, at_ms);
+                    self.proceed(shared, at_ms);
                 }
             }
             Word::Gone { agreement } => {
@@ -221,10 +338,18 @@ impl Host {
 
     /// It is time to do the next thing.
     pub(super) fn driver_acts(&mut self, shared: &Shared, at_ms: u64) {
+        let is_due = self.driver().next_ms.is_some_and(|next| next <= at_ms);
+        if !self.answer(shared, at_ms) && is_due {
+            self.proceed(shared, at_ms);
+        }
+    }
+
+    fn proceed(&mut self, shared: &Shared, at_ms: u64) {
         let here = self.driver().at(shared, at_ms);
         let place = shared.roads().point(here);
         match &mut self.driver().task {
-            Task::Idle { .. } => self.driver().next_ms = None,
+            Task::Idle { .. } => self.take_break(shared, at_ms),
+            Task::Break { .. } => self.end_break(shared, at_ms),
             Task::ToPickup(trip) | Task::ToDrop(trip) if at_ms < trip.due_ms => {
                 let next = trip.due_ms.min(at_ms + FIX_EVERY_MS);
                 self.driver().next_ms = Some(next);

@@ -440,6 +440,11 @@ impl Host {
                     Person::Cheat(_) => {}
                 }
             }
+            Event::Asked { ride, .. } => {
+                if let Person::Driver(_) = &self.person {
+                    self.driver_is_asked(shared, at_ms, ride);
+                }
+            }
             Event::Evidence { .. } => self.say(at_ms, What::Exposed),
             Event::KeyReplaced { .. } => self.learn_identity(at_ms),
             Event::Cloned { .. } => {
@@ -502,9 +507,9 @@ impl Host {
     }
 
     /// When the person next does something by itself.
-    pub(super) const fn person_ms(&self) -> Option<u64> {
+    pub(super) fn person_ms(&self) -> Option<u64> {
         match &self.person {
-            Person::Driver(person) => person.next_ms,
+            Person::Driver(person) => person.acts_ms(),
             Person::Rider(person) => person.next_ms,
             Person::Cheat(cheat) => cheat.next_ms,
         }

@@ -123,6 +123,20 @@ impl City {
         self
     }
 
+    /// Drivers decide themselves, within seconds, and agree to this share of requests.
+    #[must_use]
+    pub const fn acceptance(mut self, share: f64) -> Self {
+        self.settings.acceptance = share;
+        self
+    }
+
+    /// So many breaks of 5 to 15 minutes in an hour for each driver, on average.
+    #[must_use]
+    pub const fn breaks_per_hour(mut self, breaks: f64) -> Self {
+        self.settings.breaks_per_h = breaks;
+        self
+    }
+
     /// Nodes that cheat, beside the honest ones.
     #[must_use]
     pub const fn cheats(mut self, cheats: u32) -> Self {

@@ -61,6 +61,13 @@ pub struct Settings {
     pub driver_precision: Resolution,
     /// How finely waiting riders do, resolution 7 to 10.
     pub rider_precision: Resolution,
+    /// Share of the requests that a driver agrees to, 0 to 1. Below 1 drivers decide
+    /// themselves, within seconds; otherwise their nodes answer for them.
+    pub acceptance: f64,
+    /// Breaks that a driver takes in an hour, 0 to 60, between rides.
+    pub breaks_per_h: f64,
+    /// How long a break is, milliseconds.
+    pub break_ms: (u32, u32),
     /// How long before it asks for a ride a rider's node is up, milliseconds.
     pub rider_lead_ms: u64,
     /// How signatures are made.
@@ -96,6 +103,9 @@ impl Default for Settings {
             cheats: 0,
             driver_precision: Resolution::DRIVER,
             rider_precision: Resolution::RIDER,
+            acceptance: 1.0,
+            breaks_per_h: 0.0,
+            break_ms: (300_000, 900_000),
             rider_lead_ms: 60_000,
             signing: Signing::default(),
             threads: 1,
@@ -139,6 +149,14 @@ impl Settings {
         if self.down_ms.0 > self.down_ms.1 || self.down_ms.1 > 3_600_000 {
             let value = format!("{}ms..{}ms", self.down_ms.0, self.down_ms.1);
             return refuse("down time", value, "at most an hour, the smaller first");
+        }
+        share("acceptance", self.acceptance, 1.0, "a share from 0 to 1")?;
+        if !(0.0..=60.0).contains(&self.breaks_per_h) {
+            return refuse("breaks an hour", self.breaks_per_h.to_string(), "0 to 60");
+        }
+        if self.break_ms.0 > self.break_ms.1 || self.break_ms.1 > 3_600_000 {
+            let value = format!("{}ms..{}ms", self.break_ms.0, self.break_ms.1);
+            return refuse("length of a break", value, "at most an hour, the smaller first");
         }
         if self.skew_ms > 86_400_000 {
             return refuse("skew of clocks", format!("{} ms", self.skew_ms), "at most 86400000 ms, a day");

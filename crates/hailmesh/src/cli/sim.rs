@@ -156,6 +156,13 @@ pub struct Conditions {
     /// Nodes that cheat, in addition to the fleet.
     #[arg(long, value_name = "N", env = "HAILMESH_SIM_CHEATS", default_value_t = 0)]
     pub cheats: u32,
+    /// Share of requests that drivers agree to, 0 to 1; below 1 they decide themselves,
+    /// within 2 to 8 s.
+    #[arg(long, value_name = "SHARE", env = "HAILMESH_SIM_ACCEPTANCE", default_value = "1", value_parser = share)]
+    pub acceptance: f64,
+    /// Breaks of 5 to 15 minutes that a driver takes in an hour, 0 to 60.
+    #[arg(long, value_name = "N", env = "HAILMESH_SIM_BREAKS", default_value_t = 0.0)]
+    pub breaks: f64,
     /// How finely cars say where they are: 7 (5 km²) to 10 (0.015 km²). Without it as
     /// nodes do.
     #[arg(long, value_name = "7..10", env = "HAILMESH_SIM_PRECISION", value_parser = clap::value_parser!(u8).range(7..=10))]

@@ -40,6 +40,8 @@ fn settings(conditions: &Conditions) -> Result<Settings, Failure> {
         skew_ms: conditions.skew,
         drift_ppm: conditions.drift,
         cheats: conditions.cheats,
+        acceptance: conditions.acceptance,
+        breaks_per_h: conditions.breaks,
         signing: match conditions.signatures {
             Signatures::Real => Signing::Real,
             Signatures::StandIn => Signing::StandIn,

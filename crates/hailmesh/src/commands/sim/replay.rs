@@ -41,6 +41,8 @@ fn conditions(conditions: &Conditions) -> String {
     add("skew", conditions.skew.to_string(), conditions.skew == 0);
     add("drift", conditions.drift.to_string(), conditions.drift == 0);
     add("cheats", conditions.cheats.to_string(), conditions.cheats == 0);
+    add("acceptance", conditions.acceptance.to_string(), conditions.acceptance >= 1.0);
+    add("breaks", conditions.breaks.to_string(), conditions.breaks <= 0.0);
     let level = |level: Option<u8>| level.map(|level| level.to_string()).unwrap_or_default();
     add("precision", level(conditions.precision), conditions.precision.is_none());
     add("rider-precision", level(conditions.rider_precision), conditions.rider_precision.is_none());

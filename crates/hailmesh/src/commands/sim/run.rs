@@ -278,6 +278,13 @@ fn described(args: &SimRunArgs) -> Vec<(String, String)> {
     if conditions.skew + conditions.drift > 0 {
         settings.push(("clocks".to_owned(), format!("±{} ms, {} ppm", conditions.skew, conditions.drift)));
     }
+    if conditions.acceptance < 1.0 {
+        let share = super::rounded(conditions.acceptance * 100.0, 3);
+        settings.push(("requests that drivers agree to".to_owned(), format!("{share} %")));
+    }
+    if conditions.breaks > 0.0 {
+        settings.push(("breaks of a driver an hour".to_owned(), conditions.breaks.to_string()));
+    }
     if conditions.cheats > 0 {
         settings.push(("nodes that cheat".to_owned(), conditions.cheats.to_string()));
     }

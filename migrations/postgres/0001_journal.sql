@@ -96,10 +96,10 @@ CREATE TABLE slots (
 CREATE UNIQUE INDEX one_live_slot_per_driver_lane ON slots (lane) WHERE role = 1 AND outcome IS NULL;
 -- At most one live slot per rider key.
 CREATE UNIQUE INDEX one_live_slot_per_rider_key ON slots (key) WHERE role = 2 AND outcome IS NULL;
-CREATE INDEX slots_live ON slots (seq) WHERE outcome IS NULL;
 CREATE INDEX slots_by_ride ON slots (ride);
 
--- P3.2, P3.3: slots count from 0, and slot n + 1 opens when slot n has ended.
+-- P3.2, P3.3: slots count from 0, and slot n + 1 opens when slot n has ended. Those
+-- before it have, or it could not have been bound.
 CREATE FUNCTION slots_follow_each_other() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     IF NEW.slot IS DISTINCT FROM (
@@ -114,7 +114,7 @@ CREATE TRIGGER slots_follow_each_other BEFORE INSERT ON slots FOR EACH ROW EXECU
 CREATE FUNCTION slots_begin_live() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     IF NEW.outcome IS NOT NULL OR EXISTS (
-        SELECT 1 FROM slots WHERE key = NEW.key AND lane = NEW.lane AND outcome IS NULL) THEN
+        SELECT 1 FROM slots WHERE key = NEW.key AND lane = NEW.lane AND slot = NEW.slot - 1 AND outcome IS NULL) THEN
         RAISE EXCEPTION 'the slot before it has not ended'
             USING ERRCODE = 'integrity_constraint_violation', CONSTRAINT = TG_NAME;
     END IF;
@@ -174,9 +174,9 @@ BEGIN
 END $$;
 CREATE TRIGGER steps_follow_the_slot BEFORE INSERT ON steps FOR EACH ROW EXECUTE FUNCTION steps_follow_the_slot();
 
--- Signed statements, byte for byte, ours and theirs, in the order of their recording.
+-- Signed statements, byte for byte, ours and theirs; `seq` counts those of a slot.
 CREATE TABLE statements (
-    seq   BIGINT  NOT NULL PRIMARY KEY,
+    seq   BIGINT  NOT NULL,
     key   BYTEA   NOT NULL,
     lane  BIGINT  NOT NULL,
     slot  BIGINT  NOT NULL,
@@ -184,7 +184,7 @@ CREATE TABLE statements (
     kind  BIGINT  NOT NULL CHECK (kind BETWEEN 1 AND 255),
     own   BIGINT  NOT NULL CHECK (own IN (0, 1)),
     bytes BYTEA   NOT NULL CHECK (octet_length(bytes) > 0),
-    UNIQUE (key, lane, slot, id),
+    PRIMARY KEY (key, lane, slot, id),
     FOREIGN KEY (key, lane, slot) REFERENCES slots (key, lane, slot) DEFERRABLE INITIALLY DEFERRED
 );
 
@@ -209,7 +209,7 @@ CREATE TABLE secrets (
 -- bound: the RELEASE of an ACCEPT that was not chosen.
 CREATE TABLE outbox (
     statement BYTEA   NOT NULL PRIMARY KEY CHECK (octet_length(statement) = 32),
-    seq       BIGINT  NOT NULL UNIQUE,
+    seq       BIGINT  NOT NULL,
     key       BYTEA   NOT NULL CHECK (octet_length(key) = 32),
     lane      BIGINT  NOT NULL CHECK (lane BETWEEN 0 AND 255),
     slot      BIGINT  NOT NULL CHECK (slot >= 0),

@@ -8,6 +8,10 @@
 --
 -- Times are milliseconds since 1970, amounts are minor units, roles are 1 driver and
 -- 2 rider, outcomes are the numbers of P3.6. `seq` columns only give an order.
+--
+-- Four commits lie on the path of a settlement, and each writes every page that it
+-- touches to the log. So tables are their own index where they can be, and there is no
+-- index that another one can stand in for.
 
 -- "HAIL": tells our databases from those of other programs.
 PRAGMA application_id = 1212238156;
@@ -15,12 +19,12 @@ PRAGMA application_id = 1212238156;
 CREATE TABLE meta (
     name  TEXT NOT NULL PRIMARY KEY,
     value BLOB NOT NULL
-) STRICT;
+) STRICT, WITHOUT ROWID;
 
 -- Shift keys and ride keys (W9). The secret is absent once the key is erased.
 CREATE TABLE keys (
-    key           BLOB    NOT NULL PRIMARY KEY CHECK (length(key) = 32),
-    seq           INTEGER NOT NULL UNIQUE,
+    seq           INTEGER NOT NULL PRIMARY KEY,
+    key           BLOB    NOT NULL UNIQUE CHECK (length(key) = 32),
     role          INTEGER NOT NULL CHECK (role IN (1, 2)),
     secret        BLOB    CHECK (secret IS NULL OR length(secret) = 32),
     cert          BLOB,
@@ -47,7 +51,7 @@ END;
 CREATE TABLE sequences (
     key   BLOB    NOT NULL PRIMARY KEY REFERENCES keys (key) DEFERRABLE INITIALLY DEFERRED,
     below INTEGER NOT NULL CHECK (below >= 0)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 
 CREATE TRIGGER sequences_stay BEFORE DELETE ON sequences
 BEGIN
@@ -63,10 +67,10 @@ END;
 -- Bound slots (W1 to W8). A row is inserted when the slot is bound, and is live until
 -- it has an outcome.
 CREATE TABLE slots (
+    seq          INTEGER NOT NULL PRIMARY KEY,
     key          BLOB    NOT NULL,
     lane         INTEGER NOT NULL CHECK (lane BETWEEN 0 AND 255),
     slot         INTEGER NOT NULL CHECK (slot >= 0),
-    seq          INTEGER NOT NULL UNIQUE,
     role         INTEGER NOT NULL,
     ride         BLOB    NOT NULL CHECK (length(ride) = 16),
     counterparty BLOB    NOT NULL CHECK (length(counterparty) = 32),
@@ -83,7 +87,7 @@ CREATE TABLE slots (
     shown        TEXT    CHECK (shown IN ('completed', 'cancelled', 'released', 'void', 'no_show', 'expired', 'declined')),
     proof        BLOB    CHECK (length(proof) = 32),
     ended_at     INTEGER CHECK (ended_at BETWEEN 1600000000000 AND 4100000000000),
-    PRIMARY KEY (key, lane, slot),
+    UNIQUE (key, lane, slot),
     UNIQUE (key, request),
     FOREIGN KEY (key, role) REFERENCES keys (key, role) DEFERRABLE INITIALLY DEFERRED,
     CONSTRAINT end_is_whole CHECK ((outcome IS NULL) = (ended_at IS NULL)
@@ -100,10 +104,10 @@ CREATE TABLE slots (
 CREATE UNIQUE INDEX one_live_slot_per_driver_lane ON slots (lane) WHERE role = 1 AND outcome IS NULL;
 -- At most one live slot per rider key.
 CREATE UNIQUE INDEX one_live_slot_per_rider_key ON slots (key) WHERE role = 2 AND outcome IS NULL;
-CREATE INDEX slots_live ON slots (seq) WHERE outcome IS NULL;
 CREATE INDEX slots_by_ride ON slots (ride);
 
--- P3.2, P3.3: slots count from 0, and slot n + 1 opens when slot n has ended.
+-- P3.2, P3.3: slots count from 0, and slot n + 1 opens when slot n has ended. Those
+-- before it have, or it could not have been bound.
 CREATE TRIGGER slots_follow_each_other BEFORE INSERT ON slots
 WHEN NEW.slot IS NOT (SELECT COALESCE(MAX(slot) + 1, 0) FROM slots WHERE key = NEW.key AND lane = NEW.lane)
 BEGIN
@@ -112,7 +116,7 @@ END;
 
 CREATE TRIGGER slots_begin_live BEFORE INSERT ON slots
 WHEN NEW.outcome IS NOT NULL OR EXISTS (
-    SELECT 1 FROM slots WHERE key = NEW.key AND lane = NEW.lane AND outcome IS NULL)
+    SELECT 1 FROM slots WHERE key = NEW.key AND lane = NEW.lane AND slot = NEW.slot - 1 AND outcome IS NULL)
 BEGIN
     SELECT RAISE(ABORT, 'the slot before it has not ended');
 END;
@@ -177,9 +181,9 @@ BEGIN
     SELECT RAISE(ABORT, 'wrong codes are not taken back');
 END;
 
--- Signed statements, byte for byte, ours and theirs, in the order of their recording.
+-- Signed statements, byte for byte, ours and theirs; `seq` counts those of a slot.
 CREATE TABLE statements (
-    seq   INTEGER NOT NULL PRIMARY KEY,
+    seq   INTEGER NOT NULL,
     key   BLOB    NOT NULL,
     lane  INTEGER NOT NULL,
     slot  INTEGER NOT NULL,
@@ -187,9 +191,9 @@ CREATE TABLE statements (
     kind  INTEGER NOT NULL CHECK (kind BETWEEN 1 AND 255),
     own   INTEGER NOT NULL CHECK (own IN (0, 1)),
     bytes BLOB    NOT NULL CHECK (length(bytes) > 0),
-    UNIQUE (key, lane, slot, id),
+    PRIMARY KEY (key, lane, slot, id),
     FOREIGN KEY (key, lane, slot) REFERENCES slots (key, lane, slot) DEFERRABLE INITIALLY DEFERRED
-) STRICT;
+) STRICT, WITHOUT ROWID;
 
 CREATE TRIGGER statements_stay BEFORE DELETE ON statements
 BEGIN
@@ -210,13 +214,13 @@ CREATE TABLE secrets (
     bytes   BLOB    NOT NULL,
     PRIMARY KEY (key, lane, slot, purpose),
     FOREIGN KEY (key, lane, slot) REFERENCES slots (key, lane, slot) DEFERRABLE INITIALLY DEFERRED
-) STRICT;
+) STRICT, WITHOUT ROWID;
 
 -- What is sent until it was heard (P11.3). A row may belong to a slot that was never
 -- bound: the RELEASE of an ACCEPT that was not chosen.
 CREATE TABLE outbox (
     statement BLOB    NOT NULL PRIMARY KEY CHECK (length(statement) = 32),
-    seq       INTEGER NOT NULL UNIQUE,
+    seq       INTEGER NOT NULL,
     key       BLOB    NOT NULL CHECK (length(key) = 32),
     lane      INTEGER NOT NULL CHECK (lane BETWEEN 0 AND 255),
     slot      INTEGER NOT NULL CHECK (slot >= 0),
@@ -224,7 +228,7 @@ CREATE TABLE outbox (
     peer      BLOB    NOT NULL CHECK (length(peer) = 32),
     bytes     BLOB    NOT NULL,
     due_at    INTEGER NOT NULL CHECK (due_at BETWEEN 1600000000000 AND 4100000000000)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 
 CREATE TRIGGER outbox_never_changes BEFORE UPDATE ON outbox
 BEGIN
@@ -245,7 +249,7 @@ CREATE INDEX evidence_by_accused ON evidence (accused, kind);
 CREATE TABLE bans (
     key   BLOB    NOT NULL PRIMARY KEY CHECK (length(key) = 32),
     until INTEGER CHECK (until BETWEEN 1600000000000 AND 4100000000000)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 
 -- Peers that were good to know (P15.1).
 CREATE TABLE peers (

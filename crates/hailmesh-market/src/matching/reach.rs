@@ -24,6 +24,12 @@
 //! seconds do. The cube root forgives a crude estimate. Alone, nothing is gained by
 //! waiting: there is no bound.
 //!
+//! Where free cars outnumber waiting riders by far there is no bound either, however
+//! short they have been there: cars that stand idle anyway are not made scarce by a long
+//! drive, and nobody else is waiting for whom they could be left. Only with that the rule
+//! is right where cars come and go within seconds although they are many, and for a node
+//! that has just come itself and has heard of all of them within seconds.
+//!
 //! Nobody starves: every bound grows without end, `seniority` lets a rider go farther
 //! the longer it has waited, and a rider always asks by itself.
 

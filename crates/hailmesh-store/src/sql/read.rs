@@ -18,7 +18,8 @@ use crate::rows::{ERASED_KEYS_KEPT, End, Progress, SlotRow, Statement, role_from
 /// last one of every key that is not erased.
 macro_rules! recovered {
     () => {
-        "SELECT seq FROM slots WHERE outcome IS NULL \
+        "SELECT seq FROM slots WHERE role = 1 AND outcome IS NULL \
+         UNION SELECT seq FROM slots WHERE role = 2 AND outcome IS NULL \
          UNION SELECT seq FROM \
              (SELECT seq FROM slots WHERE outcome IS NOT NULL ORDER BY seq DESC LIMIT $1) AS newest \
          UNION SELECT s.seq FROM keys AS k JOIN slots AS s ON s.key = k.key \

@@ -283,7 +283,8 @@ async fn put_statement<C: Execute>(c: &mut C, slot: &SlotRef, new: &Statement) -
     let changed = c
         .execute(
             "INSERT INTO statements (seq, key, lane, slot, id, kind, own, bytes) \
-             VALUES ((SELECT COALESCE(MAX(seq), 0) + 1 FROM statements), $1, $2, $3, $4, $5, $6, $7) \
+             VALUES ((SELECT COALESCE(MAX(seq), 0) + 1 FROM statements \
+             WHERE key = $1 AND lane = $2 AND slot = $3), $1, $2, $3, $4, $5, $6, $7) \
              ON CONFLICT (key, lane, slot, id) DO NOTHING",
             &[
                 key,

@@ -149,7 +149,7 @@ impl Default for Timers {
             stretch: secs(6),
             yield_span: secs(20),
             offer_freed: ms(200),
-            listen_ahead: secs(90),
+            listen_ahead: secs(60),
             evidence: secs(20),
             no_show_wait: secs(180),
             no_show_late: secs(300),
@@ -173,7 +173,7 @@ impl Default for Config {
             rider_precision: Resolution::RIDER,
             policy: Policy::default(),
             seniority: Reach::default().seniority,
-            listen_crowd: 64,
+            listen_crowd: 24,
         }
     }
 }

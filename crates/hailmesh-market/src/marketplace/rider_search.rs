@@ -14,7 +14,7 @@ use crate::certificates::Level;
 use crate::command::{Answer, CommandError, Wish};
 use crate::handshake::RiderEvent;
 use crate::journal::{RideId, Role};
-use crate::matching::{DETOUR, Exclusion};
+use crate::matching::{DETOUR, DRIVE_MAX, Exclusion, Spot};
 use crate::view::NoMatch;
 
 use super::Marketplace;
@@ -196,6 +196,11 @@ impl Marketplace {
         let metres = wish.from.expose().distance_m(*to.expose()) * DETOUR;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most half the globe")]
         let dist_m = (metres.ceil() as u32).clamp(1, 500_000);
+        let drive = self.travel.drive(Spot::Point(*wish.from.expose()), Spot::Point(*to.expose()));
+        if drive < DRIVE_MAX {
+            return (dist_m, drive);
+        }
+        // Farther than anybody drives to a pickup, which is all that is told apart there.
         let ms = u64::from(dist_m) * 3_600 / u64::from(self.config.speed_kmh.max(1));
         (dist_m, Duration::from_millis(u32::try_from(ms).unwrap_or(u32::MAX).min(43_200_000)))
     }

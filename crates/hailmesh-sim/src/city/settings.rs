@@ -106,7 +106,7 @@ impl Default for Settings {
             acceptance: 1.0,
             breaks_per_h: 0.0,
             break_ms: (300_000, 900_000),
-            rider_lead_ms: 60_000,
+            rider_lead_ms: 30_000,
             signing: Signing::default(),
             threads: 1,
             overlay: Overlay::default(),

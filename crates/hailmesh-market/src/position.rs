@@ -159,7 +159,7 @@ pub enum Width {
     Wide,
     /// One ring, 7 topics.
     Usual,
-    /// The topics within 600 m of the own cell, 1 to 5: so many are there that
+    /// The topics within 800 m of the own cell, 1 to 5: so many are there that
     /// nobody farther away will be a partner, and each of them is heard by all.
     Near,
 }

@@ -184,16 +184,6 @@ impl OfferBook {
         [(Side::Drivers, &self.drivers), (Side::Riders, &self.riders)].into_iter().map(flow).sum()
     }
 
-    /// How many offers of a side are booked, expired ones included until
-    /// [`OfferBook::expire`].
-    #[must_use]
-    pub const fn count(&self, side: Side) -> usize {
-        match side {
-            Side::Drivers => self.drivers.offers,
-            Side::Riders => self.riders.offers,
-        }
-    }
-
     /// How many offers are booked, of both sides, expired ones included until
     /// [`OfferBook::expire`].
     #[must_use]

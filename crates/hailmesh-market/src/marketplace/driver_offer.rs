@@ -26,8 +26,6 @@ const APART: Duration = Duration::from_secs(10);
 
 /// So many others of one's own side known: newcomers hear enough without being greeted.
 const CROWD: usize = 16;
-/// So many: newcomers hear enough of them soon if each refreshes half as often.
-const MULTITUDE: usize = 150;
 
 impl Marketplace {
     pub(super) fn go_online(
@@ -212,16 +210,8 @@ impl Marketplace {
     }
 
     pub(super) fn refresh_after(&mut self, now: Timestamp) -> Timestamp {
-        let usual = self.config.timers.offer_refresh;
-        let fifth = Duration::from_millis(usual.as_millis() / 5);
-        let side = if self.driver.is_some() { Side::Drivers } else { Side::Riders };
-        let mean = if self.book.live_count(side, now) >= MULTITUDE {
-            // Before the offer ends, whatever the jitter.
-            let last = self.config.timers.offer_ttl.saturating_sub(fifth.saturating_mul(2));
-            usual.max(usual.saturating_mul(2).min(last))
-        } else {
-            usual
-        };
+        let mean = self.config.timers.offer_refresh;
+        let fifth = Duration::from_millis(mean.as_millis() / 5);
         let jitter = self.jitter(fifth.saturating_mul(2));
         now + mean.saturating_sub(fifth).saturating_add(jitter)
     }

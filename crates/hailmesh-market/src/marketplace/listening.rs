@@ -21,7 +21,7 @@ const AWAY_LEAST: Duration = Duration::from_secs(60);
 const SPARSE: usize = 8;
 const SPARSE_IN_ALL: usize = 64;
 /// From so many live offers within this distance on a node listens to what is near only.
-const CROWD: usize = 32;
+const CROWD: usize = 100;
 const CROWD_M: f64 = 1_500.0;
 /// Once it listens less far, so much less must be there before it listens farther again:
 /// topics are not left and joined in turn.

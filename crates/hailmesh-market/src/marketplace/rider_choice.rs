@@ -18,9 +18,6 @@ const VIEW_MAX: usize = 64;
 /// Under the policies that compare views the greatest delay before a look, in decision
 /// periods: a whole neighbourhood would look at once, and before news is round.
 pub(super) const JITTER_PERIODS: u32 = 5;
-/// Free cars for every waiting rider from which on cars are plenty. Far from where turns
-/// matter: there riders outnumber cars.
-const PLENTY: usize = 4;
 /// Mean area of a resolution-7 cell, km² (P14.1).
 const TOPIC_KM2: f64 = 5.161;
 
@@ -158,25 +155,11 @@ impl Marketplace {
     ///
     /// [`Reach`]: crate::matching::Reach
     pub(super) fn near(&self, now: Timestamp, partner: Side) -> Option<Duration> {
-        if self.is_plenty(partner) {
-            return None;
-        }
         let reach = self.config.reach();
         let flow = self.book.flow_per_s(now, partner, reach.turnover);
         #[expect(clippy::cast_precision_loss, reason = "at most 64 topics")]
         let area_km2 = self.ring.len().max(1) as f64 * TOPIC_KM2;
         reach.near(flow, area_km2, self.config.speed_kmh)
-    }
-
-    /// Whether free cars outnumber riders so far that nobody has to be left to somebody
-    /// else. Waiting a turn keeps long drives from making cars scarce; these stand idle
-    /// anyway. It matters where many of them have just come, or have just been heard of:
-    /// by Little's law they look like cars that are taken within seconds.
-    fn is_plenty(&self, partner: Side) -> bool {
-        // Whoever asks is on the other side, and not in its own book.
-        let cars = self.book.count(Side::Drivers) + usize::from(partner == Side::Riders);
-        let riders = self.book.count(Side::Riders) + usize::from(partner == Side::Drivers);
-        cars >= PLENTY * riders.max(1)
     }
 
     fn drive_to(&self, booked: &BookedDriver, search: &Search) -> Duration {

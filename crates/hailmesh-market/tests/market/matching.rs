@@ -302,30 +302,3 @@ fn where_few_listen_everybody_does() {
     world.run(30_000);
     assert!(topics(&world, driver) > 7);
 }
-
-#[test]
-fn where_cars_stand_free_in_numbers_nobody_waits_for_a_better_one() {
-    // Twenty cars within five kilometres that have all just come: cars that come and go
-    // within seconds would look the same.
-    for seed in 160..164 {
-        let mut world = World::new(seed);
-        let mut places = ChaCha8Rng::seed_from_u64(seed);
-        for _ in 0..20 {
-            let place = off(places.random_range(-2_500.0..2_500.0), places.random_range(-2_500.0..-600.0));
-            world.driver(&place);
-        }
-        let riders: Vec<Name> = (0..2).map(|_| world.rider()).collect();
-        for rider in &riders {
-            world.command(*rider, Command::Move(Private(HERE.parse().unwrap()))).unwrap();
-        }
-        world.run(2_000);
-        // Both have the same nearest car; who comes second takes the next one at once.
-        let rides: Vec<(Name, RideId)> =
-            riders.iter().map(|rider| (*rider, world.request(*rider, HERE, THERE))).collect();
-        let served = |world: &World| rides.iter().all(|ride| is_taken(world, *ride));
-        assert!(world.run_until(1_500, served), "seed {seed}: {}", world.transcript());
-        assert!(world.transcript().contains("REJECT busy"), "seed {seed}: they never met at one car");
-        let asked: u32 = rides.iter().map(|(rider, ride)| world.view(*rider, *ride).asked).sum();
-        assert!(asked <= 4, "seed {seed}: {asked}");
-    }
-}

@@ -116,6 +116,8 @@ async fn start(
     settings.network.listen = vec!["/ip4/127.0.0.1/tcp/0".to_owned()];
     settings.network.bootstrap = bootstrap.iter().map(ToString::to_string).collect();
     settings.network.mdns = false;
+    // Here everybody is everywhere within a second: waiting for a nearer car gains nothing.
+    settings.timers.turnover_ms = 0;
     if home.is_none() {
         settings.store.url = Some("memory".to_owned());
     }

@@ -64,6 +64,25 @@ pub struct PastSlot {
     pub proof: Option<StatementId>,
 }
 
+/// One slot as the journal tells it (P11.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DriverSlot {
+    /// Its number.
+    pub slot: u64,
+    /// W1: what bound it.
+    pub held: Held,
+    /// W2: the CONFIRM, when it became firm.
+    pub confirm: Option<StatementId>,
+    /// W7: whether ARRIVED was signed.
+    pub arrived: bool,
+    /// W7: whether the boarding secret is known.
+    pub boarded: bool,
+    /// W7: the last COMPLETE that was signed.
+    pub complete: Option<StatementId>,
+    /// W3, W8: how it ended, with the rider's signed end when the outcome rests on one.
+    pub ended: Option<(Outcome, Option<StatementId>)>,
+}
+
 /// What the checks of P6.20 say of a REQUEST.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Guard {
@@ -220,6 +239,26 @@ impl Default for DriverLane {
 }
 
 impl DriverLane {
+    /// The lane that a restart goes on with (P11.6), from its slots in rising order.
+    #[must_use]
+    pub fn from_journal(slots: impl IntoIterator<Item = DriverSlot>) -> Self {
+        let mut lane = Self::default();
+        for journaled in slots {
+            let DriverSlot { slot, held, confirm, arrived, boarded, complete, ended } = journaled;
+            if let Some((outcome, proof)) = ended {
+                lane.past.insert(slot, PastSlot { held, confirm, outcome, proof });
+                lane.slot = lane.slot.max(slot + 1);
+                continue;
+            }
+            lane.slot = slot;
+            lane.state = match confirm {
+                Some(confirm) => LaneState::Firm { held, confirm, arrived, boarded, complete },
+                None => LaneState::Held(held),
+            };
+        }
+        lane
+    }
+
     /// What binds the current slot, if anything does.
     #[must_use]
     pub const fn held(&self) -> Option<&Held> {

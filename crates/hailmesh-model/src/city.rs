@@ -211,7 +211,7 @@ impl Driver {
             confirm: some(row.confirm),
             arrived: row.arrived,
             boarded: row.boarded,
-            complete: some(row.complete),
+            completes: completes(book, row.complete).into_iter().map(wire_id).collect(),
             ended: row.ended.map(|outcome| (outcome, some(row.proof))),
         }))
     }
@@ -267,6 +267,16 @@ pub fn accept_of(book: &Book, confirm: Id) -> Id {
         Statement::Confirm { accept, .. } => accept,
         _ => 0,
     }
+}
+
+/// The COMPLETEs that were signed up to this one, which is the last, or 0 for none.
+#[must_use]
+pub fn completes(book: &Book, last: Id) -> Vec<Id> {
+    if last == 0 {
+        return Vec::new();
+    }
+    let Statement::Complete { driver, rider, confirm, nth: last } = book.get(last) else { return Vec::new() };
+    (0..=last).map(|nth| book.number(Statement::Complete { driver, rider, confirm, nth })).collect()
 }
 
 fn unpack_driver(bytes: &mut Reader<'_>, driver: u8, book: &Book) -> Driver {

@@ -4,11 +4,11 @@
 use hailmesh_market::handshake::{DriverEvent, DriverSend, DriverWrite, Guard, LaneState};
 use hailmesh_wire::{Outcome, RejectReason};
 
-use crate::city::{DriverRow, held};
+use crate::city::{Driver, DriverRow, completes, held};
 use crate::mutant::Mutant;
 use crate::statement::{Id, Key, Prev, Proof, Statement, Via, driver_key, driver_of, number, public, wire_id};
 use crate::step::Step;
-use crate::world::EVENTS;
+use crate::world::{EVENTS, World};
 
 /// What a driver's own timers and user do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -67,8 +67,8 @@ impl Step<'_> {
             Statement::Cosign { rider, accept, complete, .. } => {
                 let any = self.world.is(Mutant::AnyCosign);
                 let under_way = self.lane(to).and_then(|lane| match &lane.state {
-                    LaneState::Firm { held, complete: Some(complete), .. } => {
-                        Some((number(&held.accept), number(complete)))
+                    LaneState::Firm { held, completes, .. } => {
+                        completes.last().map(|complete| (number(&held.accept), number(complete)))
                     }
                     _ => None,
                 });
@@ -168,54 +168,8 @@ impl Step<'_> {
         self.city.drivers[usize::from(driver)].lanes = lanes;
     }
 
-    /// The statements that one driver repeats until they are heard (P11.3).
-    pub(crate) fn driver_outbox(&self, driver: u8) -> Vec<Id> {
-        let mut rows = Vec::new();
-        for row in &self.city.drivers[usize::from(driver)].rows {
-            match row.ended {
-                None if row.confirm == 0 => rows.push(row.accept),
-                None => rows.extend(self.said_firm(row)),
-                Some(_) if row.queued => rows.extend(self.void_of(row)),
-                Some(_) => {}
-            }
-        }
-        rows
-    }
-
-    /// Everything a driver has said about an agreement, as STATUS brings it (P8.8).
-    pub(crate) fn driver_said(&self, row: &DriverRow) -> Vec<Id> {
-        let mut said = vec![row.accept];
-        said.extend(self.said_firm(row));
-        said.extend(self.void_of(row));
-        said
-    }
-
     pub(crate) fn current_key(&self, driver: u8) -> Key {
         driver_key(driver, self.city.drivers[usize::from(driver)].generation)
-    }
-
-    pub(crate) fn void_of(&self, row: &DriverRow) -> Option<Id> {
-        let outcome = row.ended.filter(|_| row.void)?;
-        let Statement::Accept { driver, rider, slot, .. } = self.world.book.get(row.accept) else { return None };
-        let void = Statement::Void { driver, rider, slot, accept: row.accept, outcome };
-        Some(self.world.book.number(void))
-    }
-
-    fn said_firm(&self, row: &DriverRow) -> Vec<Id> {
-        let mut said = Vec::new();
-        if let Statement::Accept { driver, rider, slot, .. } = self.world.book.get(row.accept)
-            && row.confirm != 0
-        {
-            said.push(self.world.book.number(Statement::Ack { driver, rider, slot, confirm: row.confirm }));
-            if row.boarded {
-                let boarded = Statement::Boarded { driver, rider, confirm: row.confirm };
-                said.push(self.world.book.number(boarded));
-            }
-            if row.complete != 0 {
-                said.push(row.complete);
-            }
-        }
-        said
     }
 
     /// As `on_ride_request` does.
@@ -285,7 +239,7 @@ impl Step<'_> {
                     _ => {}
                 }
                 let row = *row;
-                for said in self.said_firm(&row) {
+                for said in self.world.said_firm(&row) {
                     self.say(said);
                 }
             }
@@ -353,8 +307,8 @@ impl Step<'_> {
         };
         let said = match send {
             DriverSend::Accept(slot) => row(slot).map(|row| row.accept),
-            DriverSend::Ack(slot) => row(slot).and_then(|row| self.said_firm(&row).first().copied()),
-            DriverSend::Void(slot) => row(slot).and_then(|row| self.void_of(&row)),
+            DriverSend::Ack(slot) => row(slot).and_then(|row| self.world.said_firm(&row).first().copied()),
+            DriverSend::Void(slot) => row(slot).and_then(|row| self.world.void_of(&row)),
             DriverSend::Counter(request) => {
                 let request = number(&request);
                 let rider = self.world.book.get(request).signer();
@@ -462,12 +416,58 @@ impl Step<'_> {
     }
 }
 
+impl World {
+    /// The statements that one driver repeats until they are heard (P11.3).
+    pub(crate) fn driver_outbox(&self, driver: &Driver) -> Vec<Id> {
+        let mut rows = Vec::new();
+        for row in &driver.rows {
+            match row.ended {
+                None if row.confirm == 0 => rows.push(row.accept),
+                None => rows.extend(self.said_firm(row)),
+                Some(_) if row.queued => rows.extend(self.void_of(row)),
+                Some(_) => {}
+            }
+        }
+        rows
+    }
+
+    /// Everything a driver has said about an agreement, as STATUS brings it (P8.8).
+    pub(crate) fn driver_said(&self, row: &DriverRow) -> Vec<Id> {
+        let mut said = vec![row.accept];
+        said.extend(self.said_firm(row));
+        said.extend(self.void_of(row));
+        said
+    }
+
+    pub(crate) fn void_of(&self, row: &DriverRow) -> Option<Id> {
+        let outcome = row.ended.filter(|_| row.void)?;
+        let Statement::Accept { driver, rider, slot, .. } = self.book.get(row.accept) else { return None };
+        let void = Statement::Void { driver, rider, slot, accept: row.accept, outcome };
+        Some(self.book.number(void))
+    }
+
+    fn said_firm(&self, row: &DriverRow) -> Vec<Id> {
+        let mut said = Vec::new();
+        if let Statement::Accept { driver, rider, slot, .. } = self.book.get(row.accept)
+            && row.confirm != 0
+        {
+            said.push(self.book.number(Statement::Ack { driver, rider, slot, confirm: row.confirm }));
+            if row.boarded {
+                let boarded = Statement::Boarded { driver, rider, confirm: row.confirm };
+                said.push(self.book.number(boarded));
+            }
+            said.extend(completes(&self.book, row.complete));
+        }
+        said
+    }
+}
+
 /// Which of [`DRIVER_STATES`](crate::world::DRIVER_STATES).
-const fn state_number(state: &LaneState) -> usize {
+fn state_number(state: &LaneState) -> usize {
     match state {
         LaneState::Free => 0,
         LaneState::Held(_) => 1,
-        LaneState::Firm { complete: Some(_), .. } => 4,
+        LaneState::Firm { completes, .. } if !completes.is_empty() => 4,
         LaneState::Firm { boarded: true, .. } => 3,
         LaneState::Firm { .. } => 2,
     }

@@ -10,8 +10,8 @@ use crate::driver::DriverOwn;
 use crate::mutant::Mutant;
 use crate::properties::{Broken, PROPERTIES};
 use crate::rider::RiderOwn;
-use crate::statement::{Statement, Via};
-use crate::step::{Action, Step};
+use crate::statement::{Id, Statement, Via};
+use crate::step::Action;
 use crate::world::{PAIRS, World, pair_name};
 
 /// What the checker explores.
@@ -235,16 +235,15 @@ impl CityModel {
     fn repetitions(&self, city: &City, actions: &mut Vec<Action>) {
         let world = &self.world;
         let config = &world.config;
-        let step = Step::new(world, city.clone());
-        let lacks = |ids: Vec<u32>| ids.into_iter().any(|id| !city.is_sent(id));
+        let lacks = |ids: Vec<Id>| ids.into_iter().any(|id| !city.is_sent(id));
         let resends = !world.is(Mutant::NoResend) && config.crashes > 0;
         for driver in (0..config.drivers).filter(|driver| resends && config.is_honest_driver(*driver)) {
-            if lacks(step.driver_outbox(driver)) {
+            if lacks(world.driver_outbox(&city.drivers[usize::from(driver)])) {
                 actions.push(Action::ResendDriver(driver));
             }
         }
         for rider in (0..config.riders).filter(|rider| resends && config.is_honest_rider(*rider)) {
-            if lacks(step.rider_outbox(rider)) {
+            if lacks(world.rider_outbox(&city.riders[usize::from(rider)])) {
                 actions.push(Action::ResendRider(rider));
             }
         }
@@ -261,7 +260,7 @@ impl CityModel {
                 .iter()
                 .find(|theirs| crate::city::accept_of(&world.book, theirs.confirm) == row.accept);
             let rider_open = theirs.is_some_and(|theirs| theirs.ended.is_none());
-            if rider_open && lacks(step.driver_said(row)) {
+            if rider_open && lacks(world.driver_said(row)) {
                 actions.push(Action::Status { accept: row.accept, driver_asks: false });
             }
             let unheard = theirs.is_some_and(|theirs| {

@@ -4,11 +4,11 @@
 use hailmesh_market::handshake::{RiderEvent, RiderSend, RiderState, RiderWrite};
 use hailmesh_wire::Outcome;
 
-use crate::city::{RiderRow, accept_of};
+use crate::city::{Rider, RiderRow, accept_of};
 use crate::mutant::Mutant;
 use crate::statement::{Id, Key, Prev, Proof, Statement, Via, number, public, wire_id};
 use crate::step::Step;
-use crate::world::{EVENTS, STATES};
+use crate::world::{EVENTS, STATES, World};
 
 /// What a rider's own timers and user do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -119,20 +119,6 @@ impl Step<'_> {
         let node = &mut self.city.riders[usize::from(rider)];
         node.chain = chain;
         node.asks.clear();
-    }
-
-    /// The statements that one rider repeats until they are heard (P11.3).
-    pub(crate) fn rider_outbox(&self, rider: u8) -> Vec<Id> {
-        let mut rows = Vec::new();
-        for row in &self.city.riders[usize::from(rider)].rows {
-            match row.ended {
-                None if !row.firm => rows.push(row.confirm),
-                None => {}
-                Some(_) if row.end != 0 => rows.push(row.end),
-                Some(_) => {}
-            }
-        }
-        rows
     }
 
     /// The row of a CONFIRM, if it was to this driver.
@@ -298,6 +284,22 @@ impl Step<'_> {
         all.sort_unstable();
         all.dedup();
         u8::try_from(all.len()).expect("few of them")
+    }
+}
+
+impl World {
+    /// The statements that one rider repeats until they are heard (P11.3).
+    pub(crate) fn rider_outbox(&self, rider: &Rider) -> Vec<Id> {
+        let mut rows = Vec::new();
+        for row in &rider.rows {
+            match row.ended {
+                None if !row.firm => rows.push(row.confirm),
+                None => {}
+                Some(_) if row.end != 0 => rows.push(row.end),
+                Some(_) => {}
+            }
+        }
+        rows
     }
 }
 

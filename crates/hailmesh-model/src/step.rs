@@ -146,7 +146,7 @@ impl<'w> Step<'w> {
         } else {
             let rows = &self.city.drivers[usize::from(driver_of(driver).0)].rows;
             let row = rows.iter().find(|row| row.accept == accept).copied();
-            row.map(|row| self.driver_said(&row)).unwrap_or_default()
+            row.map(|row| self.world.driver_said(&row)).unwrap_or_default()
         };
         for id in said.into_iter().filter(|id| *id != 0) {
             self.say(id);
@@ -174,12 +174,12 @@ impl<'w> Step<'w> {
             Action::AskEnded { rider, request } => self.give_up_ask(rider, request),
             Action::Invite { driver, rider } => self.invite(driver, rider),
             Action::ResendDriver(driver) => {
-                for id in self.driver_outbox(driver) {
+                for id in self.world.driver_outbox(&self.city.drivers[usize::from(driver)]) {
                     self.say(id);
                 }
             }
             Action::ResendRider(rider) => {
-                for id in self.rider_outbox(rider) {
+                for id in self.world.rider_outbox(&self.city.riders[usize::from(rider)]) {
                     self.say(id);
                 }
             }
@@ -237,10 +237,12 @@ impl World {
     }
 
     /// A city in which everything was delivered, and repeated until nothing new was said,
-    /// and nobody began anything new (P23.3).
+    /// and nobody began anything new (P23.3). What was on its way is lost: only what
+    /// outboxes and STATUS say again counts, and what is said because of it. That older
+    /// messages arrive after all is among the steps that lead from city to city.
     #[must_use]
     pub fn settled(&self, city: &City) -> City {
-        let mut step = Step::new(self, city.clone());
+        let mut step = Step::new(self, City { net: Vec::new(), ..city.clone() });
         step.new_business = false;
         step.settle();
         step.city
@@ -286,7 +288,7 @@ impl Step<'_> {
             self.send_said();
             for driver in (0..config.drivers).filter(|driver| config.is_honest_driver(*driver)) {
                 if !self.world.is(Mutant::NoResend) {
-                    for id in self.driver_outbox(driver) {
+                    for id in self.world.driver_outbox(&self.city.drivers[usize::from(driver)]) {
                         self.say(id);
                     }
                 }
@@ -305,7 +307,7 @@ impl Step<'_> {
             }
             for rider in (0..config.riders).filter(|rider| config.is_honest_rider(*rider)) {
                 if !self.world.is(Mutant::NoResend) {
-                    for id in self.rider_outbox(rider) {
+                    for id in self.world.rider_outbox(&self.city.riders[usize::from(rider)]) {
                         self.say(id);
                     }
                 }

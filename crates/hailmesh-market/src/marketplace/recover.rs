@@ -214,7 +214,7 @@ impl Marketplace {
                     .map(|confirm| confirm.id()),
                 arrived: deal.arrived_at.is_some(),
                 boarded: deal.is_boarded(),
-                complete: deal.complete.as_ref().map(|complete| complete.id()),
+                completes: deal.completes(),
                 ended: deal.ended.map(|ended| (ended.outcome, ended.proof)),
             }
         }))

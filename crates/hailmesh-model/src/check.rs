@@ -1,5 +1,6 @@
 //! Running a check and saying what came of it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -82,7 +83,8 @@ pub fn check(config: Configuration, mutant: Option<Mutant>) -> Report {
     let took = began.elapsed();
     let model = checker.model();
     let mut violated = Vec::new();
-    for (name, path) in checker.discoveries() {
+    let discoveries: BTreeMap<_, _> = checker.discoveries().into_iter().collect();
+    for (name, path) in discoveries {
         if model.property(name).expectation == Expectation::Always {
             let steps = path.into_actions().iter().map(|action| model.format_action(action)).collect();
             violated.push((name, steps));
@@ -104,7 +106,17 @@ pub fn check(config: Configuration, mutant: Option<Mutant>) -> Report {
     }
 }
 
+/// Pairs that the tables are never asked about, whatever happens, because a node does not
+/// ask: the boarding secret comes to nobody before a CONFIRM (P8.6), and a BOARDED that
+/// is not of the firm ride stays with its ride (`on_boarded`).
+const NEVER_ASKED: [&str; 4] = [
+    "driver HELD × boarded",
+    "rider IDLE × BOARDED",
+    "rider SHOPPING × BOARDED",
+    "rider COMMITTED × BOARDED",
+];
+
 /// Pairs that can occur at all.
 fn reachable_pairs() -> Vec<usize> {
-    (0..PAIRS).collect()
+    (0..PAIRS).filter(|pair| !NEVER_ASKED.contains(&pair_name(*pair).as_str())).collect()
 }

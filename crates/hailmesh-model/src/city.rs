@@ -6,9 +6,7 @@
 //! ([`DriverLane::from_journal`], [`RiderChain::from_journal`]), at every step. That they
 //! come out as the tables left them is itself checked (property R).
 
-use hailmesh_market::handshake::{
-    Binding, DriverLane, DriverSlot, Held, RiderChain, RiderSlot, RiderState,
-};
+use hailmesh_market::handshake::{Binding, DriverLane, DriverSlot, Held, RiderChain, RiderSlot, RiderState};
 use hailmesh_wire::Outcome;
 
 use crate::statement::{Book, Id, Key, Statement, driver_key, number, public, wire_id};
@@ -108,8 +106,7 @@ impl City {
     pub fn new(riders: u8, drivers: u8) -> Self {
         let driver =
             Driver { generation: 0, lost: false, rows: Vec::new(), lanes: vec![DriverLane::default()] };
-        let rider =
-            Rider { rows: Vec::new(), chain: RiderChain::default(), asks: Vec::new(), attempts: 0 };
+        let rider = Rider { rows: Vec::new(), chain: RiderChain::default(), asks: Vec::new(), attempts: 0 };
         Self {
             net: Vec::new(),
             drivers: vec![driver; usize::from(drivers)],

@@ -6,7 +6,9 @@ use hailmesh_wire::{Outcome, RejectReason};
 
 use crate::city::{Driver, DriverRow, completes, held};
 use crate::mutant::Mutant;
-use crate::statement::{Id, Key, Prev, Proof, Statement, Via, driver_key, driver_of, number, public, wire_id};
+use crate::statement::{
+    Id, Key, Prev, Proof, Statement, Via, driver_key, driver_of, number, public, wire_id,
+};
 use crate::step::Step;
 use crate::world::{EVENTS, World};
 
@@ -36,11 +38,15 @@ impl Step<'_> {
         match statement {
             Statement::Request { rider, via, .. } => self.on_request(to, id, rider, via, choice),
             Statement::Confirm { rider, slot, accept, prev, .. } => {
-                let sound = self.asked_slot(accept) == Some(slot)
-                    && crate::evidence::is_valid_for_rider(slot, &prev);
-                let rider = if self.world.is(Mutant::AnyConfirm) { self.holder(to).unwrap_or(rider) } else { rider };
-                let accept =
-                    if self.world.is(Mutant::AnyConfirm) { self.held_accept(to).unwrap_or(accept) } else { accept };
+                let sound =
+                    self.asked_slot(accept) == Some(slot) && crate::evidence::is_valid_for_rider(slot, &prev);
+                let rider =
+                    if self.world.is(Mutant::AnyConfirm) { self.holder(to).unwrap_or(rider) } else { rider };
+                let accept = if self.world.is(Mutant::AnyConfirm) {
+                    self.held_accept(to).unwrap_or(accept)
+                } else {
+                    accept
+                };
                 let event = DriverEvent::Confirm {
                     confirm: wire_id(id),
                     accept: wire_id(accept),
@@ -178,11 +184,16 @@ impl Step<'_> {
         let Some(lane) = self.lane(to) else { return };
         let reuse = self.world.is(Mutant::AcceptWhileHeld)
             && matches!(&lane.state, LaneState::Held(held) if held.request != wire_id(id));
-        let known = lane.state != LaneState::Free || lane.past.values().any(|past| past.held.request == wire_id(id));
+        let known =
+            lane.state != LaneState::Free || lane.past.values().any(|past| past.held.request == wire_id(id));
         if !current || (known && !reuse) {
             let guard = Guard::Refuse(RejectReason::Unknown);
-            let event =
-                DriverEvent::Request { request: wire_id(id), rider: public(rider), guard, accept: wire_id(id) };
+            let event = DriverEvent::Request {
+                request: wire_id(id),
+                rider: public(rider),
+                guard,
+                accept: wire_id(id),
+            };
             return self.drive(to, event, false);
         }
         if !self.new_business {
@@ -206,8 +217,12 @@ impl Step<'_> {
         } else {
             id
         };
-        let event =
-            DriverEvent::Request { request: wire_id(id), rider: public(rider), guard, accept: wire_id(accept) };
+        let event = DriverEvent::Request {
+            request: wire_id(id),
+            rider: public(rider),
+            guard,
+            accept: wire_id(accept),
+        };
         self.drive(to, event, false);
     }
 
@@ -222,13 +237,16 @@ impl Step<'_> {
         let before = lane.state.clone();
         let mut step = lane.transition(event);
         if self.world.is(Mutant::SilentLapse) {
-            let lapsed = |slot: &u64| lane.past.get(slot).is_some_and(|past| past.outcome == Outcome::HoldLapsed);
+            let lapsed =
+                |slot: &u64| lane.past.get(slot).is_some_and(|past| past.outcome == Outcome::HoldLapsed);
             step.sends.retain(|send| !matches!(send, DriverSend::Void(slot) if lapsed(slot)));
         }
         for write in &step.writes {
             self.persist_driver(key, write, answered);
-            if let (DriverWrite::Ride { slot }, DriverEvent::Arrived | DriverEvent::Boarded | DriverEvent::Complete { .. }) =
-                (*write, event)
+            if let (
+                DriverWrite::Ride { slot },
+                DriverEvent::Arrived | DriverEvent::Boarded | DriverEvent::Complete { .. },
+            ) = (*write, event)
             {
                 let slot = u8::try_from(slot).expect("few slots");
                 let Some(row) = self.city.drivers[usize::from(driver)].row(key, slot) else { continue };
@@ -344,9 +362,7 @@ impl Step<'_> {
 
     fn accepts_signed(&self, key: Key, wanted: u8) -> u8 {
         let sent = self.world.book.all(&self.city.net).into_iter();
-        let is_one = |statement: Statement| {
-            matches!(statement, Statement::Accept { driver, slot, .. } if driver == key && slot == wanted)
-        };
+        let is_one = |statement: Statement| matches!(statement, Statement::Accept { driver, slot, .. } if driver == key && slot == wanted);
         let of_net = sent.filter(|(_, statement)| is_one(*statement)).map(|(id, _)| id);
         let rows = &self.city.drivers[usize::from(driver_of(key).0)].rows;
         let stored = rows.iter().filter(|row| row.key == key && row.slot == wanted).map(|row| row.accept);

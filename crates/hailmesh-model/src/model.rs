@@ -285,8 +285,16 @@ fn sometimes<const PAIR: usize>(model: &CityModel, _: &Packed) -> bool {
 }
 
 const ALWAYS: [Condition; PROPERTIES.len()] = [
-    always::<0>, always::<1>, always::<2>, always::<3>, always::<4>, always::<5>, always::<6>, always::<7>,
-    always::<8>, always::<9>,
+    always::<0>,
+    always::<1>,
+    always::<2>,
+    always::<3>,
+    always::<4>,
+    always::<5>,
+    always::<6>,
+    always::<7>,
+    always::<8>,
+    always::<9>,
 ];
 
 macro_rules! tens {

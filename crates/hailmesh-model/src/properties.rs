@@ -39,8 +39,11 @@ impl World {
                 broken |= property;
             }
         };
-        let honest: Vec<Numbered> =
-            signed.iter().filter(|(_, statement)| self.config.is_honest(statement.signer())).copied().collect();
+        let honest: Vec<Numbered> = signed
+            .iter()
+            .filter(|(_, statement)| self.config.is_honest(statement.signer()))
+            .copied()
+            .collect();
         must(self.no_slot_twice(&honest, true) && self.one_live_slot(city), S1);
         must(self.no_slot_twice(&honest, false), S2);
         must(self.all_but_one_ended(&honest), S3);
@@ -97,9 +100,8 @@ impl World {
             let open = honest.iter().filter(|(_, statement)| match *statement {
                 Statement::Confirm { rider, accept: bound, .. } if rider == key => {
                     !honest.iter().any(|(_, end)| match *end {
-                        Statement::Release { rider, accept, .. } | Statement::Cosign { rider, accept, .. } => {
-                            rider == key && accept == bound
-                        }
+                        Statement::Release { rider, accept, .. }
+                        | Statement::Cosign { rider, accept, .. } => rider == key && accept == bound,
                         _ => false,
                     })
                 }
@@ -140,8 +142,7 @@ impl World {
     /// S6, for each honest key.
     fn nobody_is_framed(&self, honest: &[Numbered]) -> bool {
         let pairs = honest.iter().enumerate();
-        let mut pairs =
-            pairs.flat_map(|(index, one)| honest[..index].iter().map(move |other| (other, one)));
+        let mut pairs = pairs.flat_map(|(index, one)| honest[..index].iter().map(move |other| (other, one)));
         !honest.iter().any(|(_, statement)| is_void_on_its_face(&self.book, statement))
             && pairs.all(|(one, other)| contradiction(&self.book, one, other).is_none())
     }
@@ -151,7 +152,9 @@ impl World {
         let drivers = self.honest_drivers(city).flat_map(|(_, driver)| &driver.rows);
         let mut firm = drivers.filter(|row| row.confirm != 0);
         let drivers_hold = firm.all(|row| {
-            let Statement::Accept { driver, rider, request, .. } = self.book.get(row.accept) else { return false };
+            let Statement::Accept { driver, rider, request, .. } = self.book.get(row.accept) else {
+                return false;
+            };
             let asked = matches!(self.book.get(request),
                 Statement::Request { rider: by, driver: to, .. } if (by, to) == (rider, driver));
             let confirmed = matches!(self.book.get(row.confirm),
@@ -160,7 +163,9 @@ impl World {
         });
         let riders_hold = self.honest_riders(city).all(|(rider, node)| {
             node.rows.iter().all(|row| {
-                let Statement::Confirm { driver, accept, .. } = self.book.get(row.confirm) else { return false };
+                let Statement::Confirm { driver, accept, .. } = self.book.get(row.confirm) else {
+                    return false;
+                };
                 matches!(self.book.get(accept),
                     Statement::Accept { driver: by, rider: to, .. } if (by, to) == (driver, rider))
             })
@@ -177,7 +182,9 @@ impl World {
             .filter_map(|(_, node)| node.live().filter(|row| row.firm))
             .map(|row| (accept_of(&self.book, row.confirm), row.confirm))
             .filter_map(|(accept, confirm)| {
-                let Statement::Accept { driver, rider, slot, .. } = self.book.get(accept) else { return None };
+                let Statement::Accept { driver, rider, slot, .. } = self.book.get(accept) else {
+                    return None;
+                };
                 let ack = self.book.number(Statement::Ack { driver, rider, slot, confirm });
                 Some((accept, self.book.get(ack)))
             })
@@ -275,10 +282,7 @@ impl World {
         })
     }
 
-    fn honest_drivers<'c>(
-        &'c self,
-        city: &'c City,
-    ) -> impl Iterator<Item = (u8, &'c crate::city::Driver)> {
+    fn honest_drivers<'c>(&'c self, city: &'c City) -> impl Iterator<Item = (u8, &'c crate::city::Driver)> {
         (0..).zip(&city.drivers).filter(|(driver, _)| self.config.is_honest_driver(*driver))
     }
 

@@ -67,7 +67,9 @@ impl Step<'_> {
                     self.ride(rider, RiderEvent::Boarded { accept }, 0);
                 }
             }
-            Statement::Complete { driver, confirm, .. } => self.on_complete(rider, id, driver, confirm, choice),
+            Statement::Complete { driver, confirm, .. } => {
+                self.on_complete(rider, id, driver, confirm, choice)
+            }
             _ => {}
         }
     }
@@ -274,9 +276,7 @@ impl Step<'_> {
 
     fn confirms_signed(&self, key: Key, wanted: u8) -> u8 {
         let sent = self.world.book.all(&self.city.net).into_iter();
-        let is_one = |statement: Statement| {
-            matches!(statement, Statement::Confirm { rider, slot, .. } if rider == key && slot == wanted)
-        };
+        let is_one = |statement: Statement| matches!(statement, Statement::Confirm { rider, slot, .. } if rider == key && slot == wanted);
         let of_net = sent.filter(|(_, statement)| is_one(*statement)).map(|(id, _)| id);
         let rows = &self.city.riders[usize::from(key)].rows;
         let stored = rows.iter().filter(|row| row.slot == wanted).map(|row| row.confirm);

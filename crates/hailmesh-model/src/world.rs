@@ -8,7 +8,6 @@ use crate::statement::{Book, Id, Key, RIDERS_MAX, driver_of};
 
 /// Who is in a city and what may happen there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "a configuration is a list of switches")]
 pub struct Configuration {
     /// Its name in reports.
     pub name: &'static str,
@@ -118,12 +117,30 @@ pub const DRIVER_STATES: [&str; STATES] = ["FREE", "HELD", "FIRM", "FIRM boarded
 pub const RIDER_STATES: [&str; STATES] = ["IDLE", "SHOPPING", "COMMITTED", "FIRM", "FIRM boarded"];
 /// Names of the events of a lane.
 pub const DRIVER_EVENTS: [&str; EVENTS] = [
-    "REQUEST", "CONFIRM", "RELEASE", "COSIGN", "hold ended", "cancel", "no-show", "arrived", "boarded",
-    "complete", "end alone",
+    "REQUEST",
+    "CONFIRM",
+    "RELEASE",
+    "COSIGN",
+    "hold ended",
+    "cancel",
+    "no-show",
+    "arrived",
+    "boarded",
+    "complete",
+    "end alone",
 ];
 /// Names of the events of a chain.
 pub const RIDER_EVENTS: [&str; EVENTS] = [
-    "want", "stop", "ACCEPT", "ACK", "VOID", "doubt ended", "cancel", "no-show", "BOARDED", "COMPLETE",
+    "want",
+    "stop",
+    "ACCEPT",
+    "ACK",
+    "VOID",
+    "doubt ended",
+    "cancel",
+    "no-show",
+    "BOARDED",
+    "COMPLETE",
     "end alone",
 ];
 

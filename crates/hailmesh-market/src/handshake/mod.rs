@@ -12,7 +12,9 @@
 mod driver;
 mod rider;
 
-pub use driver::{DriverEvent, DriverLane, DriverSend, DriverSlot, DriverWrite, Guard, Held, LaneState, PastSlot};
+pub use driver::{
+    DriverEvent, DriverLane, DriverSend, DriverSlot, DriverWrite, Guard, Held, LaneState, PastSlot,
+};
 pub use rider::{Binding, PastBinding, RiderChain, RiderEvent, RiderSend, RiderSlot, RiderState, RiderWrite};
 
 /// What a transition leads to: durable writes first, then sends.

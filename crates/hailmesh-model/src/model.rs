@@ -25,21 +25,29 @@ pub struct CityModel {
 thread_local! {
     /// The city that this thread looked at last, and what is broken in it: a checker asks
     /// for every property of one city, and then for its actions and their results.
-    static LAST: RefCell<Option<(u64, Packed, City, Option<Broken>)>> = const { RefCell::new(None) };
+    static LAST: RefCell<Option<Look>> = const { RefCell::new(None) };
+}
+
+/// One city of one run, looked at.
+struct Look {
+    run: u64,
+    packed: Packed,
+    city: City,
+    broken: Option<Broken>,
 }
 
 impl CityModel {
     fn with_city<T>(&self, state: &Packed, look: impl FnOnce(&City, &mut Option<Broken>) -> T) -> T {
         LAST.with_borrow_mut(|last| {
             let run = self.world.run;
-            let fresh = last.as_ref().is_some_and(|(of, packed, ..)| *of == run && packed == state);
+            let fresh = last.as_ref().is_some_and(|last| last.run == run && last.packed == *state);
             if !fresh {
                 let config = &self.world.config;
                 let city = City::unpack(state, config.riders, config.drivers, &self.world.book);
-                *last = Some((run, state.clone(), city, None));
+                *last = Some(Look { run, packed: state.clone(), city, broken: None });
             }
-            let (_, _, city, broken) = last.as_mut().expect("it was just put there");
-            look(city, broken)
+            let last = last.as_mut().expect("it was just put there");
+            look(&last.city, &mut last.broken)
         })
     }
 

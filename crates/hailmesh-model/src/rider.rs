@@ -47,11 +47,10 @@ impl Step<'_> {
                 self.ride(rider, event, 0);
             }
             Statement::Counter { driver, request, .. } => {
-                if self.take_ask(rider, request, driver) && self.new_business {
-                    let Statement::Request { via, .. } = self.world.book.get(request) else { return };
-                    if via != Via::Counter {
-                        self.ask(rider, driver, Via::Counter);
-                    }
+                let taken = self.take_ask(rider, request, driver) && self.new_business;
+                let again = matches!(self.world.book.get(request), Statement::Request { via, .. } if via != Via::Counter);
+                if taken && again {
+                    self.ask(rider, driver, Via::Counter);
                 }
             }
             Statement::Invite { driver, .. } => {

@@ -68,7 +68,7 @@ impl Report {
 }
 
 /// Explores a configuration on two threads until nothing new comes, the cap is reached,
-/// or, with a fault seeded, a property breaks.
+/// or a property breaks; with a fault seeded, until all of them have.
 #[must_use]
 pub fn check(config: Configuration, mutant: Option<Mutant>) -> Report {
     let wanted = if config.covers_everything { reachable_pairs() } else { Vec::new() };
@@ -78,7 +78,9 @@ pub fn check(config: Configuration, mutant: Option<Mutant>) -> Report {
     if let Some(cap) = config.cap {
         builder = builder.target_state_count(cap);
     }
-    builder = builder.finish_when(HasDiscoveries::AnyFailures);
+    // With a fault seeded, everything that it breaks is of interest.
+    let enough = if mutant.is_some() { HasDiscoveries::AllFailures } else { HasDiscoveries::AnyFailures };
+    builder = builder.finish_when(enough);
     let checker = builder.spawn_bfs().join();
     let took = began.elapsed();
     let model = checker.model();

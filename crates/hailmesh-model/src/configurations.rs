@@ -147,9 +147,13 @@ fn capped(cap: Option<usize>) -> Vec<Configuration> {
     ]
 }
 
-/// A city in which a fault shows soon.
+/// A city in which a fault shows soon, and steps enough to see what all of it breaks.
 #[must_use]
 pub fn for_mutant(mutant: Mutant) -> Configuration {
+    Configuration { cap: Some(200_000), ..smallest_for(mutant) }
+}
+
+fn smallest_for(mutant: Mutant) -> Configuration {
     let one_one = Configuration::new("1x1", 1, 1);
     let two_one = Configuration::new("2x1", 2, 1);
     match mutant {
@@ -162,12 +166,12 @@ pub fn for_mutant(mutant: Mutant) -> Configuration {
         | Mutant::ConfirmReleased
         | Mutant::ProofLost
         | Mutant::FirmForgotten => two_one,
+        Mutant::RiderSendsFirst => Configuration { crashes: 1, ..Configuration::new("1x2", 1, 2) },
         Mutant::SilentCancel => Configuration { cancel: true, ..one_one },
         Mutant::AnyConfirm | Mutant::AnyRelease => {
             Configuration { byzantine_riders: 1, foreign: true, ..two_one }
         }
-        Mutant::CompletedAlone => Configuration { ride: true, ..one_one },
-        Mutant::AnyCosign => Configuration { ride: true, completes: 1, ..two_one },
+        Mutant::CompletedAlone | Mutant::AnyCosign => Configuration { ride: true, ..one_one },
         Mutant::StatusBelieved => Configuration { status: true, ..two_one },
         Mutant::OldStore => Configuration { keys: true, crashes: 1, ..two_one },
         Mutant::RotateWhileBound => Configuration { keys: true, ..two_one },

@@ -45,11 +45,13 @@ pub enum Mutant {
     FirmForgotten,
     /// M19: a COSIGN counts for whatever ride is under way.
     AnyCosign,
+    /// M20: a rider sends what it signed before it is durable.
+    RiderSendsFirst,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::SendBeforePersist,
         Self::NoResend,
         Self::SilentLapse,
@@ -69,6 +71,7 @@ impl Mutant {
         Self::ProofLost,
         Self::FirmForgotten,
         Self::AnyCosign,
+        Self::RiderSendsFirst,
     ];
 
     /// Its name in reports.
@@ -94,6 +97,7 @@ impl Mutant {
             Self::ProofLost => "M17 proof of a RELEASE not kept",
             Self::FirmForgotten => "M18 driver's FIRM not durable",
             Self::AnyCosign => "M19 COSIGN of another ride counts",
+            Self::RiderSendsFirst => "M20 rider sends before it persists",
         }
     }
 }

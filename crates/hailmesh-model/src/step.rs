@@ -211,7 +211,12 @@ impl World {
                 return None;
             }
             step.city.compare_with_journal(&self.book);
-            if self.is(Mutant::SendBeforePersist) {
+            let is_rider = match action {
+                Action::Deliver { id, .. } => self.book.get(id).to() < RIDERS_MAX,
+                Action::Ride { .. } => true,
+                _ => false,
+            };
+            if self.is(Mutant::SendBeforePersist) || (is_rider && self.is(Mutant::RiderSendsFirst)) {
                 // Sent first, and then the write did not happen.
                 step.send_said();
                 let net = std::mem::take(&mut step.city.net);

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::files::{TextFile, Violations, root, text_file, text_files};
 
 /// Files that a reader of a repository expects at its top.
-const EXPECTED: [&str; 12] = [
+const EXPECTED: [&str; 13] = [
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "LICENSE-APACHE",
@@ -18,6 +18,7 @@ const EXPECTED: [&str; 12] = [
     "Dockerfile",
     "docs/architecture.md",
     "docs/glossary.md",
+    "docs/guarantees.md",
     "docs/operations.md",
     "docs/protocol.md",
 ];

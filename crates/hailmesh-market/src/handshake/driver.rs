@@ -35,8 +35,8 @@ pub enum LaneState {
         arrived: bool,
         /// Whether the boarding secret is known.
         boarded: bool,
-        /// The last COMPLETE that was signed.
-        complete: Option<StatementId>,
+        /// The COMPLETEs that were signed, in order. Each stands until the end.
+        completes: Vec<StatementId>,
     },
 }
 
@@ -62,6 +62,25 @@ pub struct PastSlot {
     pub outcome: Outcome,
     /// The rider's signed end, when the outcome rests on one.
     pub proof: Option<StatementId>,
+}
+
+/// One slot as the journal tells it (P11.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DriverSlot {
+    /// Its number.
+    pub slot: u64,
+    /// W1: what bound it.
+    pub held: Held,
+    /// W2: the CONFIRM, when it became firm.
+    pub confirm: Option<StatementId>,
+    /// W7: whether ARRIVED was signed.
+    pub arrived: bool,
+    /// W7: whether the boarding secret is known.
+    pub boarded: bool,
+    /// W7: the COMPLETEs that were signed, in order.
+    pub completes: Vec<StatementId>,
+    /// W3, W8: how it ended, with the rider's signed end when the outcome rests on one.
+    pub ended: Option<(Outcome, Option<StatementId>)>,
 }
 
 /// What the checks of P6.20 say of a REQUEST.
@@ -136,7 +155,7 @@ pub enum DriverEvent {
         complete: StatementId,
         /// Its signer.
         rider: PublicKey,
-        /// Whether its total is that of the COMPLETE.
+        /// Whether its total is that of the COMPLETE it names.
         same_total: bool,
     },
     /// No COSIGN came in time, or the user ends alone.
@@ -220,6 +239,26 @@ impl Default for DriverLane {
 }
 
 impl DriverLane {
+    /// The lane that a restart goes on with (P11.6), from its slots in rising order.
+    #[must_use]
+    pub fn from_journal(slots: impl IntoIterator<Item = DriverSlot>) -> Self {
+        let mut lane = Self::default();
+        for journaled in slots {
+            let DriverSlot { slot, held, confirm, arrived, boarded, completes, ended } = journaled;
+            if let Some((outcome, proof)) = ended {
+                lane.past.insert(slot, PastSlot { held, confirm, outcome, proof });
+                lane.slot = lane.slot.max(slot + 1);
+                continue;
+            }
+            lane.slot = slot;
+            lane.state = match confirm {
+                Some(confirm) => LaneState::Firm { held, confirm, arrived, boarded, completes },
+                None => LaneState::Held(held),
+            };
+        }
+        lane
+    }
+
     /// What binds the current slot, if anything does.
     #[must_use]
     pub const fn held(&self) -> Option<&Held> {
@@ -310,8 +349,8 @@ impl DriverLane {
                     return Step::send(DriverSend::Reject(confirm, RejectReason::Bad));
                 }
                 // P6.6
-                self.state =
-                    LaneState::Firm { held: *held, confirm, arrived: false, boarded: false, complete: None };
+                let (held, completes) = (*held, Vec::new());
+                self.state = LaneState::Firm { held, confirm, arrived: false, boarded: false, completes };
                 Step::write(
                     DriverWrite::Firm { slot: self.slot, confirm },
                     vec![DriverSend::Ack(self.slot), DriverSend::WithdrawOffer],
@@ -369,9 +408,13 @@ impl DriverLane {
         same_total: bool,
     ) -> Step {
         match &self.state {
-            // P6.17
-            LaneState::Firm { held, complete: Some(signed), .. }
-                if held.accept == accept && held.rider == rider && *signed == complete && same_total =>
+            // P6.17: any COMPLETE that was signed may be agreed to, also when another
+            // was signed since. The rider has ended with this one, and signs no second.
+            LaneState::Firm { held, completes, .. }
+                if held.accept == accept
+                    && held.rider == rider
+                    && completes.contains(&complete)
+                    && same_total =>
             {
                 self.end(Outcome::Completed, Some(cosign), vec![DriverSend::Nothing])
             }
@@ -413,12 +456,14 @@ impl DriverLane {
                 Step::write(DriverWrite::Ride { slot }, Vec::new())
             }
             // P6.16: only after boarding is there anything to complete.
-            (LaneState::Firm { boarded: true, complete, .. }, DriverEvent::Complete { complete: signed }) => {
-                *complete = Some(signed);
+            (LaneState::Firm { boarded: true, completes, .. }, DriverEvent::Complete { complete }) => {
+                completes.push(complete);
                 Step::write(DriverWrite::Ride { slot }, Vec::new())
             }
             // P6.18
-            (LaneState::Firm { boarded: true, complete: Some(_), .. }, DriverEvent::EndAlone) => {
+            (LaneState::Firm { boarded: true, completes, .. }, DriverEvent::EndAlone)
+                if !completes.is_empty() =>
+            {
                 self.end(Outcome::CompletedUnilateral, None, vec![DriverSend::Void(slot)])
             }
             // P6.23

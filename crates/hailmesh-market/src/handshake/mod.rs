@@ -12,8 +12,10 @@
 mod driver;
 mod rider;
 
-pub use driver::{DriverEvent, DriverLane, DriverSend, DriverWrite, Guard, Held, LaneState, PastSlot};
-pub use rider::{Binding, PastBinding, RiderChain, RiderEvent, RiderSend, RiderState, RiderWrite};
+pub use driver::{
+    DriverEvent, DriverLane, DriverSend, DriverSlot, DriverWrite, Guard, Held, LaneState, PastSlot,
+};
+pub use rider::{Binding, PastBinding, RiderChain, RiderEvent, RiderSend, RiderSlot, RiderState, RiderWrite};
 
 /// What a transition leads to: durable writes first, then sends.
 #[derive(Debug, Clone, PartialEq, Eq)]

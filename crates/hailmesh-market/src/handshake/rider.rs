@@ -58,6 +58,21 @@ pub struct PastBinding {
     pub outcome: Outcome,
 }
 
+/// One slot as the journal tells it (P11.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RiderSlot {
+    /// Its number.
+    pub slot: u64,
+    /// W4: what bound it.
+    pub binding: Binding,
+    /// W5: whether it became firm.
+    pub firm: bool,
+    /// W7: whether the driver showed the boarding secret.
+    pub boarded: bool,
+    /// W6: how it ended.
+    pub ended: Option<Outcome>,
+}
+
 /// What happens to a chain. Statements are verified and addressed to this key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RiderEvent {
@@ -171,6 +186,30 @@ impl Default for RiderChain {
 }
 
 impl RiderChain {
+    /// The chain that a restart goes on with (P11.6), from its slots in rising order. A
+    /// search that was on is forgotten, and so is what was turned down: a new search has
+    /// new REQUESTs (P11.2).
+    #[must_use]
+    pub fn from_journal(slots: impl IntoIterator<Item = RiderSlot>) -> Self {
+        let mut chain = Self::default();
+        for RiderSlot { slot, binding, firm, boarded, ended } in slots {
+            match ended {
+                Some(outcome) => {
+                    chain.past.insert(slot, PastBinding { binding, outcome });
+                    chain.slot = chain.slot.max(slot + 1);
+                }
+                None => {
+                    chain.slot = slot;
+                    chain.state = match firm {
+                        true => RiderState::Firm { binding, boarded },
+                        false => RiderState::Committed(binding),
+                    };
+                }
+            }
+        }
+        chain
+    }
+
     /// What binds the current slot, if anything does.
     #[must_use]
     pub const fn binding(&self) -> Option<&Binding> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hailmesh_types::{Amount, Duration, Hash, PeerKey, Private, PublicKey, StatementId, Timestamp};
 use hailmesh_wire::{
-    Accept, Address, Arrived, Body, Complete, Confirm, Counter, DriverOffer, Kind, Opening, Outcome,
+    Accept, Address, Arrived, Body, Complete, Confirm, Cosign, Counter, DriverOffer, Kind, Opening, Outcome,
     PickupPlace, Purpose, Request, RideState, Signatures, Verified, commit,
 };
 
@@ -123,7 +123,12 @@ impl Deal {
         let accept = typed(&said, Kind::Accept, signatures)?.ok_or("the ACCEPT is missing")?;
         let mut deal = Self::new(bound, offer, typed(&said, Kind::Counter, signatures)?, request, accept);
         deal.confirm = typed(&said, Kind::Confirm, signatures)?;
-        deal.complete = typed(&said, Kind::Complete, signatures)?;
+        let cosign = typed::<Cosign>(&said, Kind::Cosign, signatures)?;
+        deal.complete = match cosign.and_then(|cosign| find(&said, &cosign.body().complete_id)) {
+            // The last word is what both signed, not what was proposed last (P6.17).
+            Some(cosigned) => Some(verified(cosigned, signatures)?),
+            None => typed(&said, Kind::Complete, signatures)?,
+        };
         if let Some(arrived) = typed::<Arrived>(&said, Kind::Arrived, signatures)? {
             deal.arrived_at = Some(arrived.body().issued);
         }
@@ -211,6 +216,20 @@ impl Deal {
         })
     }
 
+    /// The COMPLETEs that this side signed, in order.
+    pub(super) fn completes(&self) -> Vec<StatementId> {
+        self.own_said().filter(|said| said.kind == Kind::Complete).map(|said| said.id).collect()
+    }
+
+    /// A COMPLETE of this agreement, either side's.
+    pub(super) fn complete_by_id(
+        &self,
+        id: &StatementId,
+        signatures: &dyn Signatures,
+    ) -> Option<Verified<Complete>> {
+        find(&self.said, id).and_then(|said| verified(said, signatures).ok())
+    }
+
     /// The last statement of the other side.
     pub(super) fn last_heard(&self) -> Option<&Said> {
         self.said.iter().rev().find(|said| !said.own)
@@ -275,10 +294,14 @@ fn typed<T: Body>(
     kind: Kind,
     signatures: &dyn Signatures,
 ) -> Result<Option<Verified<T>>, Missing> {
-    match said.iter().rev().find(|said| said.kind == kind) {
-        None => Ok(None),
-        Some(said) => Verified::from_own_journal(Arc::clone(&said.bytes), signatures)
-            .map(Some)
-            .map_err(|_| "a stored statement does not verify"),
-    }
+    said.iter().rev().find(|said| said.kind == kind).map(|said| verified(said, signatures)).transpose()
+}
+
+fn find<'s>(said: &'s [Said], id: &StatementId) -> Option<&'s Said> {
+    said.iter().find(|said| said.id == *id)
+}
+
+fn verified<T: Body>(said: &Said, signatures: &dyn Signatures) -> Result<Verified<T>, Missing> {
+    Verified::from_own_journal(Arc::clone(&said.bytes), signatures)
+        .map_err(|_| "a stored statement does not verify")
 }

@@ -134,10 +134,10 @@ impl Marketplace {
         let body = cosign.body();
         let slot = self.deal_by_accept(&body.accept_id);
         let deal = slot.and_then(|slot| self.deals.get(&slot));
-        let same_total = deal.is_some_and(|deal| {
-            deal.bound.agreement == body.agreement_id
-                && deal.complete.as_ref().is_some_and(|complete| complete.body().total == body.total)
-        });
+        // P6.17: of those proposed, the COMPLETE that it names.
+        let named = deal.and_then(|deal| deal.complete_by_id(&body.complete_id, &*self.signatures));
+        let same_total = deal.is_some_and(|deal| deal.bound.agreement == body.agreement_id)
+            && named.as_ref().is_some_and(|complete| complete.body().total == body.total);
         let event = DriverEvent::Cosign {
             cosign: cosign.id(),
             accept: body.accept_id,
@@ -155,6 +155,9 @@ impl Marketplace {
             Some(slot) if ours => {
                 self.follow_peer(now, slot, turn.peer);
                 self.outbox.done_where(&slot, |kind| kind == Kind::Void);
+                if let (Some(deal), Some(named)) = (self.deals.get_mut(&slot), named) {
+                    deal.complete = Some(named);
+                }
                 self.note_theirs(now, slot, &cosign)
             }
             _ => None,

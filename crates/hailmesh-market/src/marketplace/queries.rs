@@ -12,7 +12,7 @@ use crate::matching::{DriverWant, Query, RiderWant, SearchReport, search_drivers
 use crate::position::PublishedPosition;
 use crate::view::{RideView, Snapshot};
 
-use super::deal::Deal;
+use super::deal::{Deal, Said};
 use super::ride::crockford;
 use super::{Halt, Marketplace, Ride, is_over};
 
@@ -203,10 +203,13 @@ pub(super) fn view_of(ride: RideId, entry: &Ride, deal: Option<&Deal>, with: Opt
 pub(super) fn receipt_of(deal: &Deal, network: &NetworkName, certs: Vec<Arc<[u8]>>) -> Option<Vec<u8>> {
     deal.confirm.as_ref()?;
     let belongs = |kind: Kind| !matches!(kind, Kind::Status | Kind::EnRoute | Kind::Reject);
-    // Of repeated statements only the one that counts: the last of its side.
-    let statements = deal.said.iter().filter(|said| {
-        belongs(said.kind) && deal.last_said(said.kind, said.own).is_some_and(|last| last.id == said.id)
-    });
+    // Of repeated statements only the one that counts: the last of its side, and of
+    // COMPLETEs the one that was co-signed, which need not be the last (P6.17).
+    let counts = |said: &Said| {
+        said.kind == Kind::Complete
+            || deal.last_said(said.kind, said.own).is_some_and(|last| last.id == said.id)
+    };
+    let statements = deal.said.iter().filter(|said| belongs(said.kind) && counts(said));
     let bytes: Vec<Arc<[u8]>> = statements.map(|said| Arc::clone(&said.bytes)).collect();
     Some(Receipt::assemble(network.clone(), bytes, certs, Vec::<(Purpose, _)>::new()).encode())
 }

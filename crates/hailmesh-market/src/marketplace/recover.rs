@@ -8,7 +8,7 @@ use hailmesh_types::{PublicKey, Timestamp};
 use hailmesh_wire::{AnyStatement, Ed25519, RideState, Signatures, Verified};
 
 use crate::config::{Config, ConfigError};
-use crate::handshake::{Binding, DriverLane, Held, LaneState, PastBinding, PastSlot, RiderChain, RiderState};
+use crate::handshake::{Binding, DriverLane, DriverSlot, Held, RiderChain, RiderSlot};
 use crate::journal::{Bound, KeyRecord, Record, Role, SecretPurpose, SlotRef};
 use crate::output::Output;
 
@@ -200,55 +200,39 @@ impl Marketplace {
 
     /// The lane of a driver key as its deals tell it.
     pub(super) fn lane_of_deals(&self, key: &PublicKey) -> DriverLane {
-        let mut lane = DriverLane::default();
-        for deal in self.deals.values().filter(|deal| deal.slot().key == *key) {
-            let number = deal.slot().slot;
+        let deals = self.deals.values().filter(|deal| deal.slot().key == *key);
+        DriverLane::from_journal(deals.map(|deal| {
             let bound = &deal.bound;
-            let held = Held { request: bound.request, accept: bound.accept, rider: bound.counterparty };
-            let confirm = deal.confirm.as_ref().map(|confirm| confirm.id());
-            if let Some(ended) = deal.ended {
-                let past = PastSlot { held, confirm, outcome: ended.outcome, proof: ended.proof };
-                lane.past.insert(number, past);
-                lane.slot = lane.slot.max(number + 1);
-                continue;
+            DriverSlot {
+                slot: deal.slot().slot,
+                held: Held { request: bound.request, accept: bound.accept, rider: bound.counterparty },
+                // Of a slot that lives only what W2 made durable counts.
+                confirm: deal
+                    .confirm
+                    .as_ref()
+                    .filter(|_| deal.firm_at.is_some() || deal.ended.is_some())
+                    .map(|confirm| confirm.id()),
+                arrived: deal.arrived_at.is_some(),
+                boarded: deal.is_boarded(),
+                completes: deal.completes(),
+                ended: deal.ended.map(|ended| (ended.outcome, ended.proof)),
             }
-            lane.slot = number;
-            lane.state = match (deal.firm_at, confirm) {
-                (Some(_), Some(confirm)) => LaneState::Firm {
-                    held,
-                    confirm,
-                    arrived: deal.arrived_at.is_some(),
-                    boarded: deal.is_boarded(),
-                    complete: deal.complete.as_ref().map(|complete| complete.id()),
-                },
-                _ => LaneState::Held(held),
-            };
-        }
-        lane
+        }))
     }
 
     /// The chain of a ride key as its deals tell it.
     fn chain_of_deals(&self, key: &PublicKey) -> RiderChain {
-        let mut chain = RiderChain::default();
-        for deal in self.deals.values().filter(|deal| deal.slot().key == *key) {
-            let number = deal.slot().slot;
+        let deals = self.deals.values().filter(|deal| deal.slot().key == *key);
+        RiderChain::from_journal(deals.map(|deal| {
             let confirm = deal.confirm.as_ref().map_or_else(|| deal.bound.accept, |confirm| confirm.id());
-            let binding = Binding { accept: deal.bound.accept, driver: deal.counterparty(), confirm };
-            match deal.ended {
-                Some(ended) => {
-                    chain.past.insert(number, PastBinding { binding, outcome: ended.outcome });
-                    chain.slot = chain.slot.max(number + 1);
-                }
-                None => {
-                    chain.slot = number;
-                    chain.state = match deal.firm_at {
-                        Some(_) => RiderState::Firm { binding, boarded: deal.is_boarded() },
-                        None => RiderState::Committed(binding),
-                    };
-                }
+            RiderSlot {
+                slot: deal.slot().slot,
+                binding: Binding { accept: deal.bound.accept, driver: deal.counterparty(), confirm },
+                firm: deal.firm_at.is_some(),
+                boarded: deal.is_boarded(),
+                ended: deal.ended.map(|ended| ended.outcome),
             }
-        }
-        chain
+        }))
     }
 
     /// P11.6: holds are re-armed with min(hold, what remains by the wall clock), the

@@ -326,6 +326,36 @@ fn without_a_cosign_the_driver_ends_alone_with_the_secret_as_proof() {
 }
 
 #[test]
+fn a_cosign_counts_for_the_complete_that_it_names_also_when_another_was_proposed_since() {
+    let mut world = World::new(13);
+    let (driver, rider, ride) = firm_pair(&mut world);
+    let at_driver = world.last_ride(driver).unwrap().ride;
+    let code = world.view(rider, ride).boarding_code.unwrap().0;
+    world.command(driver, Command::Board(at_driver, code)).unwrap();
+    world.run(1_000);
+    world.crash(rider);
+    world.command(driver, Command::Complete(at_driver, Completion::default())).unwrap();
+    let first = world.view(driver, at_driver).total;
+    world.run(1_000);
+    let dearer = Completion { extra: Some(Amount::from_minor(500).unwrap()), ..Completion::default() };
+    world.command(driver, Command::Complete(at_driver, dearer)).unwrap();
+    assert_ne!(world.view(driver, at_driver).total, first);
+    // The rider comes back and hears both, the older one first. It agrees to that one by
+    // itself, and there is no second agreement.
+    world.start(rider);
+    world.run(60_000);
+    for (name, ride) in [(driver, at_driver), (rider, ride)] {
+        assert_eq!(world.state(name, ride), Some(RideState::Completed));
+        assert_eq!(world.view(name, ride).total, first);
+        assert!(receipt(&world, name, ride).verify(&[]).unwrap().cosigned);
+    }
+    // A restart shows the same fare.
+    world.crash(driver);
+    world.start(driver);
+    assert_eq!(world.view(driver, at_driver).total, first);
+}
+
+#[test]
 fn no_show_has_its_time_and_its_fee() {
     let mut world = World::new(14);
     let (driver, _, _) = firm_pair(&mut world);

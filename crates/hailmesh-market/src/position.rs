@@ -13,7 +13,7 @@ const DWELL: Duration = Duration::from_secs(60);
 /// How long a topic is kept after the ring has moved on (P13.2).
 const LINGER: Duration = Duration::from_secs(120);
 /// How far around its cell a node listens in a crowd, metres.
-const NEAR_M: f64 = 800.0;
+const NEAR_M: f64 = 600.0;
 /// Mean radius of the Earth, metres, as in `hailmesh-types`.
 const EARTH_RADIUS_M: f64 = 6_371_008.8;
 
@@ -159,7 +159,7 @@ pub enum Width {
     Wide,
     /// One ring, 7 topics.
     Usual,
-    /// The topics within 800 m of the own cell, 1 to 5: so many are there that
+    /// The topics within 600 m of the own cell, 1 to 5: so many are there that
     /// nobody farther away will be a partner, and each of them is heard by all.
     Near,
 }

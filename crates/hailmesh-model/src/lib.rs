@@ -11,7 +11,7 @@
 //! * Any timer may fire, and any user may act, at any time.
 //! * A crash may fall between any commit and its send: what was written stands, what was
 //!   to be sent is lost, and so is everything that is only in memory.
-//! * A Byzantine party may say whatever its keys can sign ([`byzantine`]).
+//! * A Byzantine party may say whatever its keys can sign.
 //! * In *every* city a fair completion is run to its end, and both sides must agree there
 //!   (L1). Checkers' *eventually* misses failures on ways that end in a circle.
 //!

@@ -62,11 +62,13 @@ fn a_run_prints_the_document_of_the_contract_and_writes_its_report() {
     for run in runs {
         assert_eq!(
             fields(run),
-            "bytes_per_node_s bytes_per_ride conflicts_per_ride double_bookings empty_km_share events fleet \
-             handshakes_per_ride messages_per_ride pickup_s policy seed served served_share trace_hash view_share \
+            "bytes_per_node_s bytes_per_ride conflicts_per_ride delivery_ms double_bookings empty_km_share events \
+             fleet handshakes_per_ride messages_per_ride pickup_s policy seed served served_share trace_hash view_share \
              wait_s wall_s"
         );
         assert_eq!(fields(&run["wait_s"]), "all_mean mean p50 p95");
+        // Dispatchers gossip nothing.
+        assert_eq!(run["delivery_ms"]["p50"].is_f64(), run["policy"] == "p2p", "{run}");
         assert_eq!((run["fleet"].as_u64(), run["double_bookings"].as_u64()), (Some(12), Some(0)));
         assert!(run["served"].as_u64() > Some(0), "{run}");
     }

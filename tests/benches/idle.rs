@@ -54,6 +54,8 @@ async fn measure() {
     let home = dir.path();
     let mut command = common::command("node");
     command.arg("driver").arg("--home").arg(home).args(["--at", HERE, "--network", NETWORK]);
+    // It is to hear them all, not to find that it need not.
+    command.env("HAILMESH_TIMERS__LISTEN_AHEAD_MS", "0");
     command.args(["--no-mdns", "--quiet", "--listen", "/ip4/127.0.0.1/udp/0/quic-v1"]);
     command.args(["--listen", "/ip4/127.0.0.1/tcp/0"]);
     let node = Other::start(command);
@@ -63,11 +65,10 @@ async fn measure() {
     let (empty, _) = memory_mib(id);
 
     let addr = address(home);
-    let (handle, mut events, topics) = join(addr).await;
+    let (handle, mut events, topic) = join(addr).await;
     let began = Instant::now();
     for number in 0..OFFERS {
-        let topic = &topics[number as usize % topics.len()];
-        let data = offer(number, topic);
+        let data = offer(number, &topic);
         let publish = net::Command::Publish { topic: topic.clone(), data };
         handle.send(publish).await.expect("the service runs");
         while let Ok(Some(_)) = tokio::time::timeout(PACE, events.next()).await {}
@@ -121,31 +122,26 @@ fn drivers(home: &Path) -> u64 {
     status["offers"]["drivers"].as_u64().expect("a number")
 }
 
-/// A peer of the node, and the topics of offers that the node follows.
-async fn join(addr: Multiaddr) -> (net::Handle, net::Events, Vec<Topic>) {
+/// A peer of the node, and the topic of the node's own cell: the only one of its ring that
+/// it follows however many offers it knows (P13.2).
+async fn join(addr: Multiaddr) -> (net::Handle, net::Events, Topic) {
     let network: NetworkName = NETWORK.parse().expect("a name");
     let listen = vec!["/ip4/127.0.0.1/tcp/0".parse().expect("an address")];
+    let here: GeoPoint = HERE.parse().expect("a place");
+    let home = Topic::offers(&network, Cell::at(here, Resolution::TOPIC));
     let config = net::Config { network, listen, mdns: false, ..net::Config::default() };
     let (handle, mut events, _) = Service::start(config, &[3; 32], None).await.expect("a service");
     handle.send(net::Command::Dial { addr }).await.expect("the service runs");
-    let mut topics = Vec::new();
-    // The node tells them all at once when it is connected to.
     let deadline = Instant::now() + DEADLINE;
     loop {
-        let wait = if topics.is_empty() { deadline - Instant::now() } else { Duration::from_secs(1) };
-        match tokio::time::timeout(wait, events.next()).await {
-            Ok(Some(net::Event::Subscribed { topic, .. })) => {
-                if matches!(topic.subject(), Subject::Offers(_)) {
-                    topics.push(topic);
-                }
-            }
+        match tokio::time::timeout_at(deadline.into(), events.next()).await {
+            Ok(Some(net::Event::Subscribed { topic, .. })) if topic == home => break,
             Ok(Some(_)) => {}
             Ok(None) => panic!("the service has ended"),
-            Err(_) => break,
+            Err(_) => panic!("the node does not follow the topic of its own cell"),
         }
     }
-    assert!(!topics.is_empty(), "the node follows no topic");
-    (handle, events, topics)
+    (handle, events, home)
 }
 
 /// The offer of driver `number`, somewhere in the cell of `topic`.

@@ -39,9 +39,15 @@ pub struct Config {
     /// How much farther a rider may go for a ride for every second that it has waited,
     /// thousandths of a second, 0 to 10,000 ([`Reach`]).
     pub seniority: u16,
+    /// How much farther a car reaches for every second that it has been free, thousandths
+    /// of a second, 0 to 10,000 ([`Reach`]).
+    pub idleness: u16,
     /// Live offers in the book from which on a busy driver stops listening; where fewer
     /// are known everybody who passes gossip on is needed.
     pub listen_crowd: usize,
+    /// Free cars within 1.5 km among which a free driver need not look for riders, unless
+    /// more than one in eight of them has a rider who waits.
+    pub idle_crowd: usize,
 }
 
 /// Time constants of P12; the default is the protocol's, bounds as there.
@@ -173,7 +179,9 @@ impl Default for Config {
             rider_precision: Resolution::RIDER,
             policy: Policy::default(),
             seniority: Reach::default().seniority,
+            idleness: Reach::default().idleness,
             listen_crowd: 24,
+            idle_crowd: 64,
         }
     }
 }
@@ -196,7 +204,12 @@ impl Config {
     /// How far apart a pair may be.
     #[must_use]
     pub const fn reach(&self) -> Reach {
-        Reach { turnover: self.timers.turnover, stretch: self.timers.stretch, seniority: self.seniority }
+        Reach {
+            turnover: self.timers.turnover,
+            stretch: self.timers.stretch,
+            seniority: self.seniority,
+            idleness: self.idleness,
+        }
     }
 
     /// Checks every value against the bounds of P12 and P16.6.
@@ -242,6 +255,7 @@ impl Config {
         span("offer_freed_ms", timers.offer_freed, 0, 3_000)?;
         span("listen_ahead_ms", timers.listen_ahead, 0, 3_600_000)?;
         within("seniority", self.seniority.into(), 0, 10_000)?;
+        within("idleness", self.idleness.into(), 0, 10_000)?;
         span("evidence_ms", timers.evidence, 0, 60_000)?;
         span("no_show_wait_ms", timers.no_show_wait, 180_000, 3_600_000)?;
         span("no_show_late_ms", timers.no_show_late, 0, 3_600_000)

@@ -3,7 +3,10 @@
 //! An offer shows a cell, and everybody in one cell has the same rectangle, so the tree
 //! holds one leaf per *occupied cell* and the cell holds its offers in the order of
 //! their authors. A city of 100,000 cars is some thousand leaves; a car that moves
-//! touches the tree only when it empties or opens a cell.
+//! touches the tree only when it empties or opens a cell. A node that hears much and asks
+//! nothing, as a driver among drivers does, has no tree at all: it is built from the
+//! occupied cells for the first question, kept up as long as questions come, and dropped
+//! when keeping it up has cost more than building it again.
 //!
 //! P14.4 asks for the cell's bounding box grown by the margin. That rectangle, in two
 //! parts across the antimeridian, is kept with the cell and sharpens the bounds of
@@ -19,11 +22,12 @@ use std::cell::RefCell;
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BinaryHeap};
 use std::fmt;
-use std::sync::{Arc, Weak};
+use std::sync::atomic::{AtomicUsize, Ordering as Memory};
+use std::sync::{Arc, OnceLock, Weak};
 
 use hailmesh_types::{Bounds, Cell, CellRect, GeoPoint};
 use rstar::iterators::NearestNeighborDistance2Iterator;
-use rstar::{AABB, PointDistance, RTree, RTreeObject};
+use rstar::{AABB, Envelope as _, PointDistance, RTree, RTreeObject};
 
 use crate::book::EntryId;
 
@@ -31,6 +35,8 @@ use crate::book::EntryId;
 const EARTH_RADIUS_M: f64 = 6_371_008.8;
 /// What rounding to f32 may cost at the surface, metres.
 const ROUNDING_M: f64 = 1.0;
+/// So many leaves at least are changed before a tree that nobody asks is dropped.
+const UNASKED_MIN: usize = 32;
 /// Cells without offers whose geometry is kept, apart from as many as are occupied.
 const VACANT_MAX: usize = 256;
 
@@ -173,13 +179,20 @@ struct Tenancy {
 }
 
 /// Offers by where they are. Nothing is allocated until the first one.
-#[derive(Clone)]
 pub struct SpatialIndex {
     cells: BTreeMap<Cell, Tenancy>,
-    /// One leaf per occupied cell.
-    tree: Option<RTree<Leaf>>,
+    /// One leaf per occupied cell, while there are questions.
+    tree: OnceLock<RTree<Leaf>>,
+    /// Leaves put in and taken out since the last question.
+    unasked: AtomicUsize,
     occupied: usize,
     len: usize,
+}
+
+impl Clone for SpatialIndex {
+    fn clone(&self) -> Self {
+        Self { cells: self.cells.clone(), occupied: self.occupied, len: self.len, ..Self::new() }
+    }
 }
 
 impl Default for SpatialIndex {
@@ -192,7 +205,8 @@ impl SpatialIndex {
     /// An empty index.
     #[must_use]
     pub const fn new() -> Self {
-        Self { cells: BTreeMap::new(), tree: None, occupied: 0, len: 0 }
+        let unasked = AtomicUsize::new(0);
+        Self { cells: BTreeMap::new(), tree: OnceLock::new(), unasked, occupied: 0, len: 0 }
     }
 
     /// How many offers are indexed.
@@ -224,9 +238,12 @@ impl SpatialIndex {
             // Most cells have one or two.
             tenancy.tenants.reserve_exact(1);
             self.occupied += 1;
-            self.tree.get_or_insert_with(RTree::new).insert(tenancy.place.leaf);
+            let leaf = tenancy.place.leaf;
+            tenancy.tenants.insert(position, tenant);
+            self.keep_up(|tree| tree.insert(leaf));
+        } else {
+            tenancy.tenants.insert(position, tenant);
         }
-        tenancy.tenants.insert(position, tenant);
         self.len += 1;
         true
     }
@@ -240,12 +257,34 @@ impl SpatialIndex {
         if tenancy.tenants.is_empty() {
             tenancy.tenants = Vec::new();
             self.occupied -= 1;
-            if let Some(tree) = &mut self.tree {
-                tree.remove(&tenancy.place.leaf);
-            }
+            let leaf = tenancy.place.leaf;
+            self.keep_up(|tree| {
+                tree.remove(&leaf);
+            });
             self.forget_vacant_cells();
         }
         true
+    }
+
+    /// Changes the tree, if there is one and somebody has asked lately.
+    fn keep_up(&mut self, change: impl FnOnce(&mut RTree<Leaf>)) {
+        let Some(tree) = self.tree.get_mut() else { return };
+        let unasked = self.unasked.get_mut();
+        *unasked += 1;
+        if *unasked > UNASKED_MIN.max(self.occupied / 4) {
+            self.tree = OnceLock::new();
+        } else {
+            change(tree);
+        }
+    }
+
+    /// The tree, for a question.
+    fn tree(&self) -> &RTree<Leaf> {
+        self.unasked.store(0, Memory::Relaxed);
+        self.tree.get_or_init(|| {
+            let occupied = self.cells.values().filter(|tenancy| !tenancy.tenants.is_empty());
+            RTree::bulk_load(occupied.map(|tenancy| tenancy.place.leaf).collect())
+        })
     }
 
     /// Every offer with the bounds of its distance from `point`, nearest centre first,
@@ -253,7 +292,7 @@ impl SpatialIndex {
     #[must_use]
     pub fn nearest(&self, point: GeoPoint) -> Nearest<'_> {
         let at = rounded(in_space(point));
-        let mut leaves = self.tree.as_ref().map(|tree| tree.nearest_neighbor_iter_with_distance_2(at));
+        let mut leaves = (!self.is_empty()).then(|| self.tree().nearest_neighbor_iter_with_distance_2(at));
         let next_leaf =
             leaves.as_mut().and_then(Iterator::next).map(|(leaf, d2)| (leaf.cell, at_least_m(d2)));
         Nearest { index: self, point, leaves, next_leaf, pending: BinaryHeap::new(), current: Vec::new() }
@@ -264,8 +303,8 @@ impl SpatialIndex {
     pub fn within(&self, point: GeoPoint, radius_m: f64) -> impl Iterator<Item = (EntryId, Bounds)> {
         let (low, high) = cube(point, radius_m.min(2.0 * EARTH_RADIUS_M) + ROUNDING_M);
         let mut cells: Vec<(Cell, Bounds)> = Vec::new();
-        if let Some(tree) = &self.tree {
-            for leaf in tree.locate_in_envelope_intersecting(AABB::from_corners(low, high)) {
+        if !self.is_empty() {
+            for leaf in self.tree().locate_in_envelope_intersecting(AABB::from_corners(low, high)) {
                 let Some(tenancy) = self.cells.get(&leaf.cell) else { continue };
                 let place = &tenancy.place;
                 let bounds = place.bounds(point, place.centre.distance_m(point));
@@ -286,17 +325,28 @@ impl SpatialIndex {
     /// their rectangle.
     #[must_use]
     pub fn count_within(&self, point: GeoPoint, radius_m: f64) -> usize {
-        let Some(tree) = &self.tree else { return 0 };
         let (low, high) = cube(point, radius_m.min(2.0 * EARTH_RADIUS_M) + ROUNDING_M);
-        let leaves = tree.locate_in_envelope_intersecting(AABB::from_corners(low, high));
-        let tenancies = leaves.filter_map(|leaf| self.cells.get(&leaf.cell));
+        let around = AABB::from_corners(low, high);
         let is_within = |tenancy: &&Tenancy| {
             let place = &tenancy.place;
             let centre_m = place.centre.distance_m(point);
             let is_clear = centre_m <= radius_m || centre_m - place.reach_m > radius_m;
             if is_clear { centre_m <= radius_m } else { place.bounds(point, centre_m).lower_m <= radius_m }
         };
-        tenancies.filter(is_within).map(|tenancy| tenancy.tenants.len()).sum()
+        let count = |tenancy: &Tenancy| tenancy.tenants.len();
+        match self.tree.get() {
+            Some(tree) => {
+                let leaves = tree.locate_in_envelope_intersecting(around);
+                let tenancies = leaves.filter_map(|leaf| self.cells.get(&leaf.cell));
+                tenancies.filter(is_within).map(count).sum()
+            }
+            // A number that is asked for now and then is not worth a tree.
+            None => {
+                let may_be = |tenancy: &&Tenancy| tenancy.place.leaf.envelope().intersects(&around);
+                let occupied = self.cells.values().filter(|tenancy| !tenancy.tenants.is_empty());
+                occupied.filter(may_be).filter(is_within).map(count).sum()
+            }
+        }
     }
 
     /// Geometry costs some microseconds, so that of a cell that has just been left is

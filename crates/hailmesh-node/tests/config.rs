@@ -146,6 +146,7 @@ fn impossible_values_name_key_value_range_and_origin() {
         ("HAILMESH_TIMERS__HEDGE_MAX", "9", ["timers.hedge_max", "9", "1 to 5"]),
         ("HAILMESH_POLICY__SPEED_KMH", "0", ["policy.speed_kmh", "0", "1 to 200"]),
         ("HAILMESH_POLICY__MATCHING", "best", ["policy.matching", "best", "nearest-pair"]),
+        ("HAILMESH_POLICY__IDLENESS", "10001", ["policy.idleness", "10001", "10000"]),
         ("HAILMESH_POLICY__SENIORITY", "10001", ["policy.seniority", "10001", "10000"]),
         ("HAILMESH_POLICY__RIDER_LEVEL", "l9", ["policy.rider_level", "l9", "l0"]),
         ("HAILMESH_LOG__FORMAT", "xml", ["log.format", "xml", "pretty or json"]),

@@ -63,8 +63,10 @@ pub(super) struct DriverSide {
     pub(super) drafted: bool,
     /// When the ride under way is expected to end.
     pub(super) ride_ends: Option<Timestamp>,
-    /// Busy, and not listening to offers meanwhile.
+    /// Not listening to offers for a while: busy, or one of many that are free.
     pub(super) away: bool,
+    /// Since when it listens.
+    pub(super) woke: Timestamp,
     /// Ride keys that the user has declined: the node does not invite them on its own,
     /// or it would ring the phone again that was just put down.
     pub(super) declined: VecDeque<PublicKey>,
@@ -138,6 +140,7 @@ impl DriverSide {
             drafted: false,
             ride_ends: None,
             away: false,
+            woke: Timestamp::MIN,
             declined: VecDeque::new(),
             by_identity: Buckets::new(limits.requests_per_identity, limits.request_buckets, hash_key),
             by_origin: Buckets::new(limits.requests_per_origin, limits.request_buckets, hash_key),

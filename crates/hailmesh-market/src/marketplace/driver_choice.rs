@@ -55,7 +55,7 @@ impl Marketplace {
         let period = self.config.timers.decision_period;
         let later = now + period.saturating_mul(LOOKS_IDLE);
         let Some(driver) = self.driver.as_mut() else { return };
-        if !driver.online || !driver.is_free() || self.halted.is_some() {
+        if !driver.online || !driver.is_free() || driver.away || self.halted.is_some() {
             return; // looked at again when that changes
         }
         let slot = driver.lane.slot;
@@ -152,8 +152,8 @@ impl Marketplace {
         rider: &BookedRider,
     ) -> (Duration, Timestamp) {
         let drive = self.travel.drive(Spot::Cell(here), Spot::Cell(rider.offer.body().cell));
-        let together = driver.free_since.max(rider.since).min(now);
-        (drive, self.config.reach().due(near, drive, together, rider.since.min(together)))
+        let due = self.config.reach().due_of_car(near, drive, driver.free_since, rider.since, now);
+        (drive, due)
     }
 
     /// A waiting rider was heard of: it is invited when its turn comes.

@@ -56,6 +56,7 @@ impl Marketplace {
         driver.profile = Some(profile);
         if !driver.online {
             driver.free_since = now;
+            driver.woke = now;
         }
         driver.online = true;
         if let Some(point) = exact {
@@ -63,6 +64,7 @@ impl Marketplace {
         }
         self.publish_driver_offer(now);
         self.timers.set_by(Timer::Invite, now + self.config.timers.decision_period);
+        self.judge_crowd_later(now);
         Ok(Answer::Done)
     }
 
@@ -198,7 +200,8 @@ impl Marketplace {
         // Where many offer, a newcomer hears some of them every second anyway; if every one
         // of them answered it, a busy place would only talk about who listens.
         let side = if self.driver.is_some() { Side::Drivers } else { Side::Riders };
-        let crowded = self.book.live_count(side, now) >= CROWD;
+        let away = self.driver.as_ref().is_some_and(|driver| driver.away);
+        let crowded = away || self.book.live_count(side, now) >= CROWD;
         if !crowded && out.is_some_and(|cell| cell.parent(Resolution::TOPIC) == topic) {
             let delay = self.jitter(Duration::from_millis(200));
             // One offer is kept back: a node that starts again, or whose cell changes, is
@@ -209,8 +212,14 @@ impl Marketplace {
         }
     }
 
+    /// When the own offer is to be published again. A rider among many riders does so less
+    /// often: it hears of every car itself and asks by itself, so that its offer is of use
+    /// to cars far away only, and those listen all the time (P13.9).
     pub(super) fn refresh_after(&mut self, now: Timestamp) -> Timestamp {
-        let mean = self.config.timers.offer_refresh;
+        let timers = &self.config.timers;
+        let is_one_of_many = self.rider.is_some() && self.book.live_count(Side::Riders, now) >= CROWD;
+        let seldom = timers.offer_ttl.saturating_sub(Duration::from_millis(timers.offer_ttl.as_millis() / 4));
+        let mean = if is_one_of_many { seldom.max(timers.offer_refresh) } else { timers.offer_refresh };
         let fifth = Duration::from_millis(mean.as_millis() / 5);
         let jitter = self.jitter(fifth.saturating_mul(2));
         now + mean.saturating_sub(fifth).saturating_add(jitter)

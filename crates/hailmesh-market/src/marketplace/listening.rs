@@ -1,7 +1,7 @@
 //! Whoever is busy does not need to hear offers: a driver stops listening until shortly
 //! before it is expected to be free, a rider until it is bound no more.
 
-use hailmesh_types::{Cell, Duration, Timestamp};
+use hailmesh_types::{Cell, Duration, GeoPoint, Timestamp};
 use hailmesh_wire::{DriverOffer, RiderOffer, Topic};
 
 use crate::book::Side;
@@ -26,6 +26,23 @@ const CROWD_M: f64 = 1_500.0;
 /// Once it listens less far, so much less must be there before it listens farther again:
 /// topics are not left and joined in turn.
 const SLACK: usize = 2;
+/// A free driver among many need not look for riders while there are so many cars for
+/// every rider who waits.
+const IDLE_CARS_PER_RIDER: usize = 8;
+/// How long it then does not listen, and by how much that varies.
+const DOZE: Duration = Duration::from_secs(180);
+const DOZE_VARIES: Duration = Duration::from_secs(60);
+/// How long it listens before it judges what is there. Both sides refresh their offers
+/// equally often (P13.9), so that a part of them tells their proportion.
+const LOOK: Duration = Duration::from_secs(15);
+/// A car that has been free for so long looks for riders farther away...
+const LEFT_OVER: Duration = Duration::from_secs(20);
+/// ... if fewer than this wait within [`CROWD_M`].
+const LEFT_OVER_RIDERS: usize = 4;
+/// A car that has just become free is likely to be taken before it makes sense to leave.
+const SETTLE: Duration = Duration::from_secs(10);
+/// How long a node that listens again takes what it knew for what is there.
+const REMEMBERED: Duration = Duration::from_secs(20);
 
 impl Marketplace {
     /// How far around its cell this node listens.
@@ -35,15 +52,35 @@ impl Marketplace {
         let slack = |now_less: bool| if now_less { SLACK } else { 1 };
         let (sparse, crowd) = (slack(width != Width::Wide), slack(width == Width::Near));
         let all = self.book.len();
-        if self.book.live_count(other, now) < SPARSE / sparse && all < SPARSE_IN_ALL / sparse {
+        let is_sparse = self.book.live_count(other, now) < SPARSE / sparse && all < SPARSE_IN_ALL / sparse;
+        // Its book is empty because it did not listen, not because nobody is there.
+        let remembers = self.driver.as_ref().is_some_and(|driver| now < driver.woke + REMEMBERED);
+        if is_sparse && !(remembers && width < Width::Wide) {
             return Width::Wide;
         }
         let here = cell.centre();
+        if self.is_left_over(now, here) {
+            return Width::Wide;
+        }
         let near = || {
             self.book.count_within::<DriverOffer>(here, CROWD_M, now)
                 + self.book.count_within::<RiderOffer>(here, CROWD_M, now)
         };
         if all >= CROWD / crowd && near() >= CROWD / crowd { Width::Near } else { Width::Usual }
+    }
+
+    /// Whether this is a free car that hardly anybody near waits for, and not because of
+    /// other free cars: riders who are worth a longer drive wait farther away.
+    fn is_left_over(&self, now: Timestamp, here: GeoPoint) -> bool {
+        let Some(driver) = self.driver.as_ref().filter(|driver| driver.online && driver.is_free()) else {
+            return false;
+        };
+        if now < driver.free_since + LEFT_OVER {
+            return false;
+        }
+        let riders = self.book.count_within::<RiderOffer>(here, CROWD_M, now);
+        riders < LEFT_OVER_RIDERS
+            && self.book.count_within::<DriverOffer>(here, CROWD_M, now) < self.config.idle_crowd
     }
 
     /// A quarter more is known than when the ring was last looked at: that may be enough to
@@ -53,6 +90,25 @@ impl Marketplace {
             self.ring_known = self.book.len();
             self.follow_ring(now);
         }
+    }
+
+    /// A free car among so many free cars that nobody around waits for one: whoever comes
+    /// hears its offer and asks, so that it need not look for riders. It looks again after
+    /// a while, or when it has been taken.
+    fn doze_in_crowd(&mut self, now: Timestamp) {
+        let Some(driver) = self.driver.as_ref() else { return };
+        if !driver.online || !driver.is_free() || self.config.timers.listen_ahead == Duration::ZERO {
+            return;
+        }
+        let Some(here) = driver.cell().map(Cell::centre) else { return };
+        let cars = self.book.count_within::<DriverOffer>(here, CROWD_M, now);
+        let riders = self.book.count_within::<RiderOffer>(here, CROWD_M, now);
+        if !driver.live || cars < self.config.idle_crowd || cars < IDLE_CARS_PER_RIDER * riders {
+            self.follow_ring(now);
+            return self.timers.set(Timer::Listen, now + LOOK);
+        }
+        let until = now + DOZE.saturating_add(self.jitter(DOZE_VARIES));
+        self.stop_listening(until);
     }
 
     /// The ride of this slot is firm, or its rider has boarded: when it should end. The
@@ -82,7 +138,14 @@ impl Marketplace {
         if driver.is_free() || driver.away || until < now + AWAY_LEAST {
             return;
         }
-        driver.away = true;
+        self.stop_listening(until);
+    }
+
+    /// Leaves the topics of offers until then.
+    fn stop_listening(&mut self, until: Timestamp) {
+        if let Some(driver) = self.driver.as_mut() {
+            driver.away = true;
+        }
         for cell in self.ring.leave_all().leave {
             let topic = Topic::offers(&self.config.network, cell);
             self.out(Output::Unsubscribe(topic));
@@ -113,7 +176,25 @@ impl Marketplace {
         self.timers.clear(Timer::Listen);
         let Some(driver) = self.driver.as_mut() else { return };
         if std::mem::take(&mut driver.away) {
+            driver.woke = now;
             self.follow_ring(now);
+        }
+        self.judge_crowd_later(now);
+    }
+
+    /// A free driver looks in a while whether it has to listen at all.
+    pub(super) fn judge_crowd_later(&mut self, now: Timestamp) {
+        let Some(driver) = self.driver.as_ref().filter(|driver| driver.is_free()) else { return };
+        let seen_all = driver.woke + LOOK;
+        self.timers.set(Timer::Listen, seen_all.max(now + SETTLE));
+    }
+
+    /// It is time to listen again, or to see whether there is need to.
+    pub(super) fn on_listen_due(&mut self, now: Timestamp) {
+        if self.driver.as_ref().is_some_and(|driver| driver.away) {
+            self.listen_again(now);
+        } else {
+            self.doze_in_crowd(now);
         }
     }
 }

@@ -388,7 +388,7 @@ impl Marketplace {
             Timer::Withdraw => self.withdraw_due(now),
             Timer::Position => self.on_position_tick(now),
             Timer::Ring => self.follow_ring(now),
-            Timer::Listen => self.listen_again(now),
+            Timer::Listen => self.on_listen_due(now),
             Timer::Expiry => self.on_expiry(now),
             Timer::Evidence => self.gossip_evidence(now),
             Timer::Rotate => self.rotate_key(now),

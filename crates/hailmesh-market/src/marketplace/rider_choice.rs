@@ -42,7 +42,7 @@ pub(super) struct Survey {
     /// In the order in which they are asked.
     pub(super) ranked: Vec<Ranked>,
     pub(super) explain: Explain,
-    near: Option<Duration>,
+    pub(super) near: Option<Duration>,
 }
 
 impl Marketplace {
@@ -87,7 +87,10 @@ impl Marketplace {
                 *explain.excluded.entry(Exclusion::Late).or_insert(0) += 1;
                 continue;
             }
-            let due = self.due(now, near, drive, search, candidate.booked.since);
+            let mut due = self.due(now, near, drive, search, candidate.booked.since);
+            if let Some(invited) = search.invited(candidate.booked.key()) {
+                due = due.min(invited);
+            }
             ranked.push(Ranked { booked: candidate.booked, drive, due });
         }
         ranked.sort_by_key(|one| (one.drive, *one.booked.key().as_bytes()));

@@ -35,6 +35,9 @@ const BUSY: Duration = Duration::from_secs(3);
 const LOOKS_IDLE: u32 = 50;
 /// Most drivers remembered as having said no.
 const REFUSALS_MAX: usize = 1_000;
+/// Most INVITEs remembered that are to be answered later, and how long.
+const INVITED_MAX: usize = 64;
+const INVITED_FOR: Duration = Duration::from_secs(30);
 
 /// One search of a rider.
 pub(super) struct Search {
@@ -54,6 +57,8 @@ pub(super) struct Search {
     /// ACCEPTs that are compared with each other (P7.23).
     pub(super) offered: Vec<Offered>,
     answers: BTreeMap<String, u32>,
+    /// From when on drivers that have invited are asked.
+    invited: BTreeMap<PublicKey, Timestamp>,
     /// The rider offer that is out, if one is.
     pub(super) offer: Option<Verified<RiderOffer>>,
     pub(super) opened: bool,
@@ -120,6 +125,7 @@ impl Marketplace {
             refused: BTreeMap::new(),
             looked: None,
             answers: BTreeMap::new(),
+            invited: BTreeMap::new(),
             offer: None,
             opened: false,
             paused: false,
@@ -384,16 +390,26 @@ impl Marketplace {
         if booked.offer.id() != body.offer_id {
             return;
         }
-        // Answered at once when it is this driver's turn, and otherwise when it comes: who
-        // invites knows the pickup only roughly, so it may be nearer to somebody else.
+        // The driver reckons that it is its turn, and knows best how long it has been free.
+        // It knows the pickup only roughly: the more it is farther than it believes, the
+        // later it is asked, for the pickup may be nearer to somebody else.
         let survey = self.survey(now);
         let Some(one) = survey.ranked.iter().find(|one| one.booked.offer.id() == body.offer_id) else {
             return;
         };
-        let asks =
-            self.rider.as_ref().and_then(|rider| rider.search.as_ref()).map_or(0, |search| search.asks.len());
-        if one.due > now {
-            self.timers.set_by(Timer::Decide, one.due);
+        let Some(search) = self.rider.as_ref().and_then(|rider| rider.search.as_ref()) else { return };
+        let shown = search.offer.as_ref().map(|offer| offer.body().cell);
+        let believed = shown.map_or(Duration::ZERO, |cell| {
+            self.travel.drive(Spot::Cell(one.booked.offer.body().cell), Spot::Cell(cell))
+        });
+        let asks = search.asks.len();
+        let farther = one.drive.saturating_sub(believed);
+        let due = one.due.min(now + self.config.reach().time_to_reach(survey.near, farther));
+        if due > now {
+            if let Some(search) = self.rider.as_mut().and_then(|rider| rider.search.as_mut()) {
+                search.note_invited(now, *invite.signer(), due);
+            }
+            self.timers.set_by(Timer::Decide, due);
         } else if asks < most && !self.compare(now) {
             self.note_choice(now, one, &survey);
             self.ask_driver(now, booked, None, Some(invite.id()));
@@ -480,5 +496,19 @@ impl Marketplace {
         self.timers.set(Timer::Decide, now);
         self.follow_ring(now);
         true
+    }
+}
+
+impl Search {
+    fn note_invited(&mut self, now: Timestamp, driver: PublicKey, due: Timestamp) {
+        self.invited.retain(|_, due| now < *due + INVITED_FOR);
+        if self.invited.len() < INVITED_MAX {
+            self.invited.insert(driver, due);
+        }
+    }
+
+    /// From when on a driver that has invited is asked; none: it has not.
+    pub(super) fn invited(&self, driver: &PublicKey) -> Option<Timestamp> {
+        self.invited.get(driver).copied()
     }
 }

@@ -47,7 +47,7 @@ pub enum Timer {
     Position,
     /// A topic is to be left (P13.2).
     Ring,
-    /// A busy driver begins to listen again.
+    /// A driver begins to listen again, or sees whether it has to listen at all.
     Listen,
     /// Offers in the book expire.
     Expiry,
@@ -64,8 +64,8 @@ pub enum Timer {
 pub(super) struct Timers {
     /// The next one last.
     set: Vec<(Timestamp, Timer)>,
-    /// When that is; nobody is to look there for nothing.
-    next: Option<Timestamp>,
+    /// A copy of that one: nobody is to look there for nothing.
+    next: Option<(Timestamp, Timer)>,
     /// Whether [`Timer::Expiry`] is among them, which every message asks.
     expiry: bool,
 }
@@ -78,7 +78,7 @@ impl Timers {
 
     /// To be called after every change.
     fn note(&mut self, timer: Timer, is_set: bool) {
-        self.next = self.set.last().map(|(at, _)| *at);
+        self.next = self.set.last().copied();
         if timer == Timer::Expiry {
             self.expiry = is_set;
         }
@@ -121,13 +121,13 @@ impl Timers {
     }
 
     /// The next timer.
-    pub(super) fn next(&self) -> Option<(Timestamp, Timer)> {
-        self.set.last().copied()
+    pub(super) const fn next(&self) -> Option<(Timestamp, Timer)> {
+        self.next
     }
 
     /// Takes the next timer that is due.
     pub(super) fn pop_due(&mut self, now: Timestamp) -> Option<Timer> {
-        if self.next? > now {
+        if self.next?.0 > now {
             return None;
         }
         let (_, timer) = self.set.pop()?;

@@ -48,11 +48,19 @@ pub struct Reach {
     pub stretch: Duration,
     /// How much farther a rider may go for every second waited, thousandths of a second.
     pub seniority: u16,
+    /// How much farther a car reaches for every second that it has been free, thousandths
+    /// of a second, for it loses less and less by a long drive.
+    pub idleness: u16,
 }
 
 impl Default for Reach {
     fn default() -> Self {
-        Self { turnover: Duration::from_secs(5), stretch: Duration::from_secs(6), seniority: 200 }
+        Self {
+            turnover: Duration::from_secs(5),
+            stretch: Duration::from_secs(6),
+            seniority: 200,
+            idleness: 500,
+        }
     }
 }
 
@@ -80,6 +88,37 @@ impl Reach {
         let grown = ms(near) * ms(together) / ms(self.stretch).max(1);
         let senior = ms(waited) * u64::from(self.seniority) / 1_000;
         Duration::from_millis(u32::try_from(ms(near) + grown + senior).unwrap_or(u32::MAX))
+    }
+
+    /// The same for a car that knows since when it has been free.
+    #[must_use]
+    pub fn due_of_car(
+        &self,
+        near: Option<Duration>,
+        drive: Duration,
+        free: Timestamp,
+        waiting: Timestamp,
+        now: Timestamp,
+    ) -> Timestamp {
+        let together = free.max(waiting).min(now);
+        let idle = Duration::between(free.min(together), now);
+        let ms = u64::from(idle.as_millis()) * u64::from(self.idleness) / 1_000;
+        let spared = Duration::from_millis(u32::try_from(ms).unwrap_or(u32::MAX));
+        self.due(near, drive.saturating_sub(spared), together, waiting.min(together))
+    }
+
+    /// How long a pair takes to reach so much farther.
+    #[must_use]
+    pub fn time_to_reach(&self, near: Option<Duration>, farther: Duration) -> Duration {
+        let Some(near) = near else { return Duration::ZERO };
+        let ms = u64::from(farther.as_millis()) * 1_000 / self.gain(near).max(1);
+        Duration::from_millis(u32::try_from(ms).unwrap_or(u32::MAX))
+    }
+
+    /// What a pair gains in reach, milliseconds of driving a second.
+    fn gain(&self, near: Duration) -> u64 {
+        let stretch = u64::from(self.stretch.as_millis()).max(1);
+        u64::from(near.as_millis()) * 1_000 / stretch + u64::from(self.seniority)
     }
 
     /// From when on a pair with this drive takes each other: `together` since when both

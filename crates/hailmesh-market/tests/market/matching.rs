@@ -296,6 +296,58 @@ fn a_ride_that_ends_early_finds_the_driver_listening() {
 }
 
 #[test]
+fn a_free_car_among_many_stops_listening_and_is_found_all_the_same() {
+    let mut world = World::new(153);
+    let cars: Vec<Name> = (0..5)
+        .map(|i| world.driver_with(&off(100.0 * f64::from(i), 0.0), |config| config.idle_crowd = 3, |_| {}))
+        .collect();
+    let away = |world: &World| cars.iter().filter(|car| topics(world, **car) == 1).count();
+    assert!(world.run_until(40_000, |world| away(world) >= 3), "{}", world.transcript());
+    // Somebody who comes hears the refreshes and asks.
+    let rider = world.rider();
+    world.command(rider, Command::Move(Private(NEAR.parse().unwrap()))).unwrap();
+    let ride = world.request(rider, NEAR, THERE);
+    assert!(world.run_until(65_000, |world| is_taken(world, (rider, ride))), "{}", world.transcript());
+    // They look again after a while, and find that nothing has changed.
+    let listening = |world: &World| cars.iter().any(|car| topics(world, *car) > 7);
+    assert!(world.run_until(60_000, |world| !listening(world)));
+    assert!(world.run_until(250_000, listening));
+}
+
+#[test]
+fn a_free_car_listens_where_riders_wait() {
+    let mut world = World::new(154);
+    let cars: Vec<Name> = (0..3)
+        .map(|i| world.driver_with(&off(100.0 * f64::from(i), 0.0), |config| config.idle_crowd = 2, |_| {}))
+        .collect();
+    // Out of reach for the class that they offer, so that they go on waiting.
+    for _ in 0..3 {
+        let rider = world.rider();
+        let big = Wish { party: hailmesh_types::Seats::new(9).unwrap(), ..wish(NEAR, THERE) };
+        ask(&mut world, rider, Wish { patience: Duration::from_secs(600), ..big });
+    }
+    world.run(60_000);
+    assert!(cars.iter().all(|car| topics(&world, *car) > 7));
+}
+
+#[test]
+fn a_car_that_has_been_free_for_long_goes_far_at_once() {
+    // How soon twelve riders three kilometres away get the one car there is.
+    let taken_after = |idle_ms: u64| {
+        let mut world = World::new(155);
+        world.driver(HERE);
+        world.run(idle_ms);
+        let begun = world.now_ms;
+        let far: Vec<_> =
+            (0..12).map(|i| waiting(&mut world, &off(3_000.0, f64::from(i) * 60.0 - 360.0))).collect();
+        assert!(world.run_until(90_000, |world| far.iter().any(|rider| is_taken(world, *rider))));
+        world.now_ms - begun
+    };
+    let (fresh, idle) = (taken_after(1_000), taken_after(1_200_000));
+    assert!(idle < fresh, "{idle} ms, and {fresh} ms for one that has just come");
+}
+
+#[test]
 fn where_few_listen_everybody_does() {
     let mut world = World::new(152);
     let (driver, _, _) = firm_pair(&mut world);

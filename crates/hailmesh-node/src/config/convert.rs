@@ -152,6 +152,9 @@ impl Settings {
                 )
             })?,
             seniority: small("policy.seniority", self.policy.seniority, "0 to 10000")?,
+            idleness: small("policy.idleness", self.policy.idleness, "0 to 10000")?,
+            idle_crowd: small::<u32>("policy.idle_crowd", self.policy.idle_crowd, "0 to 4294967295")?
+                as usize,
             listen_crowd: small::<u32>("policy.listen_crowd", self.policy.listen_crowd, "0 to 4294967295")?
                 as usize,
             network,

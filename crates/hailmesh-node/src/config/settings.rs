@@ -313,9 +313,17 @@ pub struct PolicySettings {
     /// 0 to 10,000.
     #[serde(deserialize_with = "lenient::number")]
     pub seniority: u64,
+    /// How much farther a car reaches for every second that it has been free, thousandths
+    /// of a second, 0 to 10,000.
+    #[serde(deserialize_with = "lenient::number")]
+    pub idleness: u64,
     /// Live offers known from which on a busy driver stops listening.
     #[serde(deserialize_with = "lenient::number")]
     pub listen_crowd: u64,
+    /// Free cars known near by from which on a free driver that hardly any rider waits for
+    /// stops listening for a while.
+    #[serde(deserialize_with = "lenient::number")]
+    pub idle_crowd: u64,
 }
 
 impl Default for PolicySettings {
@@ -327,7 +335,9 @@ impl Default for PolicySettings {
             speed_kmh: market.speed_kmh.into(),
             matching: market.policy.name().to_owned(),
             seniority: market.seniority.into(),
+            idleness: market.idleness.into(),
             listen_crowd: market.listen_crowd as u64,
+            idle_crowd: market.idle_crowd as u64,
         }
     }
 }

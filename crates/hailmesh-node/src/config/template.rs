@@ -153,7 +153,17 @@ const PLAIN: &[Key] = &[
         None,
         "How much farther a rider may go for every second waited, thousandths of a second, 0 to 10000.",
     ),
+    key(
+        "policy.idleness",
+        None,
+        "How much farther a car reaches for every second that it has been free, thousandths of a second, 0 to 10000.",
+    ),
     key("policy.listen_crowd", None, "Live offers known from which on a busy driver stops listening."),
+    key(
+        "policy.idle_crowd",
+        None,
+        "Free cars known near by from which on a free driver that hardly any rider waits for stops listening for a while.",
+    ),
     key(
         "log.level",
         Some("-q, -v"),

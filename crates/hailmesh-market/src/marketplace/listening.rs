@@ -39,6 +39,9 @@ const LOOK: Duration = Duration::from_secs(15);
 const LEFT_OVER: Duration = Duration::from_secs(20);
 /// ... if fewer than this wait within [`CROWD_M`].
 const LEFT_OVER_RIDERS: usize = 4;
+/// A rider who has waited as long listens farther, if fewer than this wait within
+/// [`CROWD_M`]: where more do, cars farther away look for them.
+const WAITING_RIDERS: usize = 24;
 /// A car that has just become free is likely to be taken before it makes sense to leave.
 const SETTLE: Duration = Duration::from_secs(10);
 /// How long a node that listens again takes what it knew for what is there.
@@ -59,7 +62,7 @@ impl Marketplace {
             return Width::Wide;
         }
         let here = cell.centre();
-        if self.is_left_over(now, here) {
+        if self.is_left_over(now, here) || self.has_waited(now, here) {
             return Width::Wide;
         }
         let near = || {
@@ -81,6 +84,14 @@ impl Marketplace {
         let riders = self.book.count_within::<RiderOffer>(here, CROWD_M, now);
         riders < LEFT_OVER_RIDERS
             && self.book.count_within::<DriverOffer>(here, CROWD_M, now) < self.config.idle_crowd
+    }
+
+    /// Whether this is a rider who has waited for a while, and not because of other riders:
+    /// cars that are worth waiting for stand farther away.
+    fn has_waited(&self, now: Timestamp, here: GeoPoint) -> bool {
+        let search = self.rider.as_ref().and_then(|rider| rider.search.as_ref());
+        search.is_some_and(|search| now >= search.started + LEFT_OVER)
+            && self.book.count_within::<RiderOffer>(here, CROWD_M, now) < WAITING_RIDERS
     }
 
     /// A quarter more is known than when the ring was last looked at: that may be enough to
@@ -189,8 +200,17 @@ impl Marketplace {
         self.timers.set(Timer::Listen, seen_all.max(now + SETTLE));
     }
 
+    /// A rider looks in a while whether it has to listen farther.
+    pub(super) fn listen_farther_later(&mut self, now: Timestamp) {
+        self.timers.set(Timer::Listen, now + LEFT_OVER);
+    }
+
     /// It is time to listen again, or to see whether there is need to.
     pub(super) fn on_listen_due(&mut self, now: Timestamp) {
+        if self.is_shopping() {
+            self.timers.set(Timer::Listen, now + LEFT_OVER);
+            return self.follow_ring(now);
+        }
         if self.driver.as_ref().is_some_and(|driver| driver.away) {
             self.listen_again(now);
         } else {

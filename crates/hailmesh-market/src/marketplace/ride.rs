@@ -11,6 +11,7 @@ use subtle::ConstantTimeEq;
 use crate::command::{Answer, CommandError, Completion};
 use crate::handshake::{DriverEvent, RiderEvent};
 use crate::journal::{Record, RideId, Role, SecretPurpose, SlotRef};
+use crate::matching::Spot;
 use crate::output::Event;
 
 use super::Marketplace;
@@ -81,7 +82,12 @@ impl Marketplace {
     pub(super) fn on_en_route_due(&mut self, now: Timestamp, slot: SlotRef) {
         let Some(deal) = self.deals.get(&slot).filter(|deal| deal.is_firm()) else { return };
         if deal.phase == RideState::Firm {
-            let eta = deal.eta.unwrap_or_default();
+            // Both places are known exactly now, which the ACCEPT guessed from cells.
+            let here = self.driver.as_ref().and_then(|driver| driver.position.as_ref()?.position());
+            let drive = here
+                .zip(deal.pickup())
+                .map(|(here, pickup)| self.travel.drive(Spot::Point(here), Spot::Point(pickup.point)));
+            let eta = drive.or(deal.eta).unwrap_or_default();
             self.say_en_route(now, slot, eta);
         }
     }

@@ -138,6 +138,7 @@ impl Marketplace {
         self.timers.set(Timer::Patience, deadline);
         self.timers.set(Timer::OpenAfter, now + self.config.timers.open_after);
         self.follow_ring(now);
+        self.listen_farther_later(now);
         self.shop(now);
         Ok(Answer::Ride(ride))
     }
@@ -467,7 +468,7 @@ impl Marketplace {
         for request in search.asks.keys() {
             self.timers.clear(Timer::Ask(*request));
         }
-        for timer in [Timer::Hedge, Timer::Decide, Timer::OpenAfter, Timer::Patience] {
+        for timer in [Timer::Hedge, Timer::Decide, Timer::OpenAfter, Timer::Patience, Timer::Listen] {
             self.timers.clear(timer);
         }
         // For the next ride, and only now: before, the disk is for promises.

@@ -91,6 +91,14 @@ impl Host {
                 person.outcome.matched_ms = Some(at_ms);
                 person.next_ms = Some(deadline);
             }
+            // What the app says of the arrival is exact now. Too late is of no use, and the
+            // car can serve somebody else.
+            RideState::EnRoute => {
+                let eta = self.ride(at_ms, ride).and_then(|view| view.eta);
+                if eta.is_some_and(|eta| at_ms + u64::from(eta.as_millis()) > deadline) {
+                    self.command(shared, at_ms, Command::Cancel(ride));
+                }
+            }
             state if !is_open(state) => {
                 let person = self.rider();
                 person.ride = None;

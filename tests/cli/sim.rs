@@ -236,3 +236,25 @@ fn live_nodes_report_as_the_demo_does_and_more() {
         assert!(live["rss_mib_per_node"].is_number(), "{live}");
     }
 }
+
+#[test]
+fn live_links_take_the_time_that_was_asked_for() {
+    let place = Place::new("sim-live-slow");
+    let line = ["sim", "live", "--nodes", "8", "--rides", "3", "--latency", "20ms..40ms"];
+    // A connection past the slow links would have ended it with an error.
+    let live = place.json(0, &line);
+    assert_eq!(live["rides_completed"].as_u64(), Some(3), "{live}");
+    // From REQUEST to ACK is four times a link.
+    assert!(live["settle_ms"]["p50"].as_f64() >= Some(80.0), "{live}");
+    let (gossip, model) = (&live["gossip"], &live["model"]);
+    assert!(gossip["deliveries"].as_u64() > Some(0), "{live}");
+    for found in [&gossip["delivery_ms"], &model["delivery_ms"]] {
+        assert!(found["p50"].as_f64() >= Some(20.0) && found["p99"].is_f64(), "{live}");
+    }
+    let share = gossip["heard_share"].as_f64().expect("a share");
+    assert!((0.0..=1.0).contains(&share) && model["copies"].as_f64() >= Some(1.0), "{live}");
+    for bad in ["0ms", "200ms..50ms", "11s", "quick"] {
+        let message = place.refused(2, &["sim", "live", "--latency", bad]);
+        assert!(message.contains(bad) && message.contains("1ms to 10s"), "{message}");
+    }
+}

@@ -67,6 +67,7 @@ pub(crate) fn swarm(
     let identify = identify::Config::new(protocol_version(config), keypair.public())
         .with_agent_version(agent)
         .with_cache_size(0)
+        .with_hide_listen_addrs(!config.tell_listeners)
         .with_push_listen_addr_updates(true);
     let memory = limits.memory_bytes.map(|bytes| {
         memory_connection_limits::Behaviour::with_max_bytes(usize::try_from(bytes).unwrap_or(usize::MAX))

@@ -10,6 +10,7 @@ use libp2p::Multiaddr;
 use crate::address::{self, Carrier};
 use crate::keys::peer_key;
 use crate::limits::Limits;
+use crate::tap::Tap;
 
 /// Everything that can be chosen about the network of a node.
 #[derive(Debug, Clone)]
@@ -22,6 +23,9 @@ pub struct Config {
     /// Addresses under which others reach this node though it does not listen on them,
     /// behind a forwarded port for instance. They come first in offers.
     pub external: Vec<Multiaddr>,
+    /// Whether others are told the addresses of `listen`, too. Without it `external` is all
+    /// that offers and peers learn.
+    pub tell_listeners: bool,
     /// Where to look for the network; `/p2p/<peer>` at the end pins who must answer.
     pub bootstrap: Vec<Multiaddr>,
     /// Peers of earlier runs, the best first.
@@ -34,6 +38,8 @@ pub struct Config {
     pub discovery: DiscoveryConfig,
     /// What strangers get.
     pub limits: Limits,
+    /// Who sees gossip pass, for measurements.
+    pub tap: Option<Tap>,
 }
 
 impl Default for Config {
@@ -43,12 +49,14 @@ impl Default for Config {
             network: NetworkName::default(),
             listen: listen.into_iter().map(|addr| addr.parse().expect("a valid address")).collect(),
             external: Vec::new(),
+            tell_listeners: true,
             bootstrap: Vec::new(),
             remembered: Vec::new(),
             mdns: true,
             gossip: GossipConfig::default(),
             discovery: DiscoveryConfig::default(),
             limits: Limits::default(),
+            tap: None,
         }
     }
 }

@@ -157,6 +157,12 @@ pub(crate) fn parse(topic: &TopicHash) -> Option<Topic> {
     topic.as_str().parse().ok()
 }
 
+/// Connected peers that are in a topic.
+pub(crate) fn peers_in(router: &Gossip, topic: &Topic) -> usize {
+    let hash = ident(topic).hash();
+    router.all_peers().filter(|(_, topics)| topics.contains(&&hash)).count()
+}
+
 /// How the node names a message from `source`.
 pub(crate) fn token(id: &MessageId, source: &PeerId) -> Option<MessageToken> {
     Some(MessageToken { id: id.0.as_slice().try_into().ok()?, source: peer_key(source)? })

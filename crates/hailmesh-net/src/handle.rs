@@ -28,6 +28,7 @@ pub struct Handle {
 struct Shared {
     local: PeerKey,
     external: Vec<Multiaddr>,
+    tell_listeners: bool,
     orders: mpsc::Sender<Order>,
     listeners: watch::Receiver<Vec<Multiaddr>>,
 }
@@ -52,10 +53,11 @@ impl Handle {
     pub(crate) fn new(
         local: PeerKey,
         external: Vec<Multiaddr>,
+        tell_listeners: bool,
         orders: mpsc::Sender<Order>,
         listeners: watch::Receiver<Vec<Multiaddr>>,
     ) -> Self {
-        Self { shared: Arc::new(Shared { local, external, orders, listeners }) }
+        Self { shared: Arc::new(Shared { local, external, tell_listeners, orders, listeners }) }
     }
 
     /// The key of this node's transport identity.
@@ -92,10 +94,13 @@ impl Handle {
 
     /// The addresses worth putting into an offer now: at most 3 of at most 64 bytes
     /// each, binary, without the peer; configured ones first, then the ones with the
-    /// widest reach, loopback only when there is nothing else.
+    /// widest reach, loopback only when there is nothing else; only configured ones
+    /// without [`crate::Config::tell_listeners`].
     #[must_use]
     pub fn addresses(&self) -> Vec<Vec<u8>> {
-        address::offered(&self.shared.external, &self.shared.listeners.borrow())
+        let listeners = self.shared.listeners.borrow();
+        let told: &[Multiaddr] = if self.shared.tell_listeners { &listeners } else { &[] };
+        address::offered(&self.shared.external, told)
     }
 
     /// Waits until [`Self::listeners`] changes.

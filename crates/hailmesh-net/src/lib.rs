@@ -51,6 +51,7 @@ mod metrics;
 mod router_metrics;
 mod service;
 mod swarm_events;
+mod tap;
 
 pub use config::{Config, ConfigError, DiscoveryConfig, GossipConfig, ScoreConfig};
 pub use event::{Command, Event, MessageToken, PeerInfo, PublishOutcome, SendFailure, Verdict};
@@ -60,3 +61,4 @@ pub use keys::{peer_id, peer_key};
 pub use libp2p::{Multiaddr, PeerId};
 pub use limits::Limits;
 pub use service::{Error, ListenReason, Service};
+pub use tap::{Tap, Tapped};

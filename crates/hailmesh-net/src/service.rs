@@ -7,8 +7,8 @@ use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 
 use futures::StreamExt;
 use hailmesh_types::PeerKey;
-use hailmesh_wire::Topic;
 use hailmesh_wire::limits::EVIDENCE_BYTES_MAX;
+use hailmesh_wire::{Topic, message_id};
 use libp2p::core::transport::ListenerId;
 use libp2p::gossipsub::{MessageAcceptance, MessageId, TopicHash};
 use libp2p::identity::Keypair;
@@ -31,6 +31,7 @@ use crate::gossip::{self, Scores, Unsent};
 use crate::handle::{Events, Handle, Order};
 use crate::keys::{peer_id, peer_key};
 use crate::metrics::Metrics;
+use crate::tap::Tapped;
 
 /// Orders taken before the network is looked at again.
 const ORDERS_PER_TURN: usize = 64;
@@ -132,7 +133,7 @@ impl Service {
         let (orders, inbox) = mpsc::channel(config.limits.commands);
         let (outbox, events) = mpsc::channel(config.limits.events);
         let (listeners, listening) = watch::channel(Vec::new());
-        let handle = Handle::new(local, config.external.clone(), orders, listening);
+        let handle = Handle::new(local, config.external.clone(), config.tell_listeners, orders, listening);
         let now = Instant::now();
         let memory = config.listen.iter().any(|addr| address::carrier(addr) == Some(Carrier::Memory));
         let mut running = Running {
@@ -344,6 +345,9 @@ impl Running {
             Command::Subscribe(topic) => self.subscribe(topic),
             Command::Unsubscribe(topic) => {
                 if self.topics.remove(&topic).is_some() {
+                    if let Some(tap) = &self.config.tap {
+                        tap.see(Tapped::Left(&topic));
+                    }
                     let router = &mut self.swarm.behaviour_mut().gossip;
                     router.unsubscribe(&gossip::ident(&topic));
                     gossip::weigh_topics(router, &self.topics, &self.config.gossip.score);
@@ -403,6 +407,8 @@ impl Running {
         if let Err(error) = router.subscribe(&ident) {
             tracing::warn!(%error, "subscription failed");
             self.topics.remove(&topic);
+        } else if let Some(tap) = &self.config.tap {
+            tap.see(Tapped::Joined(&topic));
         }
         self.count_topics();
     }
@@ -416,7 +422,13 @@ impl Running {
         let possible = *topic.network() == self.config.network && data.len() <= EVIDENCE_BYTES_MAX;
         let outcome = if possible {
             let kept = data.clone();
+            let at = Instant::now();
             let outcome = gossip::publish(&mut self.swarm.behaviour_mut().gossip, &topic, data);
+            if let Some(tap) = self.config.tap.as_ref().filter(|_| outcome == PublishOutcome::Sent) {
+                let id = message_id(&topic.to_string(), &kept);
+                let peers = gossip::peers_in(&self.swarm.behaviour().gossip, &topic);
+                tap.see(Tapped::Published { topic: &topic, id, at, peers });
+            }
             if outcome == PublishOutcome::Kept {
                 self.unsent.keep(topic.clone(), kept, now);
             }

@@ -85,7 +85,20 @@ impl Node {
         clock: Clock,
     ) -> Result<(NodeHandle, JoinHandle<Result<(), NodeError>>), StartError> {
         // On the heap: a start is large, and callers' threads may have little stack.
-        Box::pin(start(config, clock)).await.map(|(handle, task, _)| (handle, task))
+        Box::pin(start(config, clock, |_| {})).await.map(|(handle, task, _)| (handle, task))
+    }
+
+    /// [`Node::start`] with `change` made to the configuration of the network, for what
+    /// settings do not say: addresses behind which the node is reached, a
+    /// [`Tap`](net::Tap) on its gossip.
+    ///
+    /// # Errors
+    /// As [`Node::start`].
+    pub async fn start_with_network(
+        config: NodeConfig,
+        change: impl FnOnce(&mut net::Config) + Send,
+    ) -> Result<(NodeHandle, JoinHandle<Result<(), NodeError>>), StartError> {
+        Box::pin(start(config, Clock::start(), change)).await.map(|(handle, task, _)| (handle, task))
     }
 }
 
@@ -93,6 +106,7 @@ impl Node {
 pub(crate) async fn start(
     config: NodeConfig,
     clock: Clock,
+    change: impl FnOnce(&mut net::Config) + Send,
 ) -> Result<(NodeHandle, JoinHandle<Result<(), NodeError>>, Journal), StartError> {
     let NodeConfig { role, settings, home, identity, mut registry } = config;
     settings.check()?;
@@ -104,7 +118,7 @@ pub(crate) async fn start(
     let closed = watch::Sender::new(false);
     let opening =
         Opening { role, settings: &settings, home: home.as_ref(), journal: &journal, closed: &closed };
-    let opened = opening.open(identity, clock, market_config, &mut registry).await;
+    let opened = opening.open(identity, clock, market_config, &mut registry, change).await;
     let (engine, shared, requests) = match opened {
         Ok(opened) => opened,
         Err(error) => {
@@ -144,6 +158,7 @@ impl Opening<'_> {
         clock: Clock,
         market_config: hailmesh_market::Config,
         registry: &mut Registry,
+        change: impl FnOnce(&mut net::Config) + Send,
     ) -> Result<Opened, StartError> {
         let Self { role, settings, home, journal, closed } = *self;
         #[cfg(test)]
@@ -191,7 +206,9 @@ impl Opening<'_> {
         if let Some(marks) = &marks {
             marks.write(journal.store()).await?;
         }
-        let link = Link::start(network_config(settings, journal.store()).await?, seed).await?;
+        let mut network = network_config(settings, journal.store()).await?;
+        change(&mut network);
+        let link = Link::start(network, seed).await?;
         let Start { market, queue } = start;
         let shared = Shared {
             role,

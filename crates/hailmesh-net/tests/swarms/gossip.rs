@@ -1,6 +1,9 @@
 //! Gossip between real nodes.
 
-use hailmesh_net::{Command, Event, MessageToken, PublishOutcome, Verdict};
+use std::sync::{Arc, Mutex};
+
+use hailmesh_net::{Command, Config, Event, MessageToken, PublishOutcome, Tap, Tapped, Verdict};
+use hailmesh_wire::message_id;
 use libp2p::swarm::SwarmEvent;
 
 use crate::raw::{Raw, RawBehaviourEvent};
@@ -195,4 +198,34 @@ async fn a_given_score_shuts_a_peer_out() {
     third.wait_subscribed(&evidence(), 1).await;
     publish(&third, b"heard").await;
     assert_eq!(node.wait("a message", message).await.1, b"heard");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tap_sees_topics_and_own_messages() {
+    let seen: Arc<Mutex<Vec<String>>> = Arc::default();
+    let log = Arc::clone(&seen);
+    let tap = Tap::new(move |tapped| {
+        let line = match tapped {
+            Tapped::Published { topic, id, peers, .. } => {
+                assert_eq!(id, message_id(&topic.to_string(), b"heard"));
+                format!("published to {peers}")
+            }
+            Tapped::Received { .. } => "received".to_owned(),
+            Tapped::Joined(topic) => format!("joined {topic}"),
+            Tapped::Left(topic) => format!("left {topic}"),
+        };
+        log.lock().unwrap().push(line);
+    });
+    let own = Config { tap: Some(tap), tell_listeners: false, ..config(TCP) };
+    let mut nodes = [Node::start("author", own).await, Node::start("listener", config(TCP)).await];
+    assert!(nodes[0].handle.addresses().is_empty() && nodes[0].handle.listeners().len() == 1);
+    // Nobody is there yet: it is kept, not published, and leaves when somebody comes.
+    publish(&nodes[0], b"heard").await;
+    line(&mut nodes).await;
+    judge(&mut nodes[1], Verdict::Accept, b"heard").await;
+    nodes[0].send(Command::Unsubscribe(evidence())).await;
+    nodes[0].handle.shutdown().await;
+    let topic = evidence();
+    let expected = [format!("joined {topic}"), "published to 1".to_owned(), format!("left {topic}")];
+    assert_eq!(*seen.lock().unwrap(), expected);
 }

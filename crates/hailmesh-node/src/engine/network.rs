@@ -190,6 +190,9 @@ impl Engine {
     pub(super) async fn on_network(&mut self, event: Event) {
         match event {
             Event::Gossip { message, topic, data } => {
+                if let Some(tap) = &self.link.config.tap {
+                    tap.see(net::Tapped::Received { id: message.id });
+                }
                 self.input(Input::Gossip {
                     message: translate::message_ref(message),
                     topic,

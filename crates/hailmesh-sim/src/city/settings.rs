@@ -178,9 +178,12 @@ impl Settings {
             }
         }
         let overlay = &self.overlay;
-        if !(2..=12).contains(&overlay.mesh) || !(1..=1_000).contains(&overlay.flood) || overlay.copies < 1.0
+        if !(2..=12).contains(&overlay.mesh)
+            || !(1..=1_000).contains(&overlay.flood)
+            || !(1.0..).contains(&overlay.copies)
+            || !(0.0..=1.0).contains(&overlay.lazy)
         {
-            let expected = "mesh 2 to 12, flood 1 to 1000, copies at least 1";
+            let expected = "mesh 2 to 12, flood 1 to 1000, copies at least 1, lazy 0 to 1";
             return refuse("overlay", format!("{overlay:?}"), expected);
         }
         self.node.check().map_err(|error| SettingsError {

@@ -44,12 +44,14 @@ Examples:
 
 const LIVE_HELP: &str = "\
 Nothing is simulated here but people: nodes, connections and signatures are those of `hailmesh
-driver` and `hailmesh rider`. What it measures is what the simulator's model of gossip has to agree
-with.
+driver` and `hailmesh rider`. With --latency the bytes of each connection wait as long as they
+would be on their way. Beside the measured delivery of gossip, from publishing to a listener, stands
+what the simulator's model says for as many listeners and the same links.
 
 Examples:
   hailmesh sim live
-  hailmesh sim live --nodes 100 --rides 50 --json";
+  hailmesh sim live --nodes 100 --rides 50 --json
+  hailmesh sim live --nodes 100 --rides 300 --latency 50ms..200ms";
 
 const IMPORT_HELP: &str = "\
 A scenario folder needs roads and demand. Import the roads first, then the demand into the same
@@ -189,6 +191,12 @@ pub struct Latency {
     pub most_ms: u32,
 }
 
+impl std::fmt::Display for Latency {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}ms..{}ms", self.least_ms, self.most_ms)
+    }
+}
+
 /// How signatures are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Signatures {
@@ -227,6 +235,10 @@ pub struct SimLiveArgs {
     /// Where people are and where they want to go.
     #[arg(long, value_name = "S", env = "HAILMESH_SIM_SEED", default_value_t = 1)]
     pub seed: u64,
+    /// One-way latency of connections, evenly spread: 50ms..200ms, or one time. Without it
+    /// that of loopback, next to nothing.
+    #[arg(long, value_name = "SPAN", env = "HAILMESH_SIM_LATENCY", value_parser = latency)]
+    pub latency: Option<Latency>,
 }
 
 /// `hailmesh sim import`.

@@ -24,6 +24,7 @@ pub(super) async fn run(global: &Global, args: &DemoArgs, out: Output) -> Result
         rides: args.rides,
         seed: args.seed,
         home: global.home.as_ref().map(|home| home.join("demo")),
+        latency_ms: None,
     };
     let stop = CancellationToken::new();
     let cancel = stop.clone();

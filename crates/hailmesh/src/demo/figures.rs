@@ -1,24 +1,13 @@
 //! The figures of a demo.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hailmesh_node::{NodeHandle, SearchRequest};
-use hailmesh_types::PublicKey;
 use hdrhistogram::Histogram;
 use serde::Serialize;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 use super::city::City;
-
-/// Riders whose books are watched to measure how long offers take.
-const WATCHED: usize = 3;
-/// How often they are looked at: a delivery is measured this much too long at the most.
-const LOOK: Duration = Duration::from_millis(5);
-/// Offers older than this at the first look were there before: not a delivery.
-const FRESH_MS: u64 = 5_000;
+use super::meter::{Audience, Measured};
 
 /// How a demo went: what `demo --json` prints.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -59,7 +48,7 @@ pub struct Percentiles {
 }
 
 /// What gossip cost and how fast it was.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Gossip {
     /// Messages handed to nodes, all nodes together.
     pub messages: u64,
@@ -67,8 +56,21 @@ pub struct Gossip {
     pub bytes_per_node_s: f64,
     /// Copies of a message that reach a node, the first included.
     pub copies: f64,
-    /// From the signature of an offer to a rider's book.
+    /// From the moment at which its author's node publishes a message until the
+    /// marketplace of a node that listens gets it.
     pub delivery_ms: Delivery,
+    /// Deliveries that these times are of.
+    pub deliveries: u64,
+    /// Share of those who listened when a message was published that got it within 5 s,
+    /// 0 to 1.
+    pub heard_share: f64,
+    /// How many listened to the topic of a message, the mean over all deliveries.
+    pub listeners: f64,
+    /// With how many of them its author was connected, likewise.
+    pub peers: f64,
+    /// Deliveries of messages to such an audience.
+    #[serde(skip)]
+    pub audiences: BTreeMap<Audience, u64>,
 }
 
 /// Milliseconds.
@@ -81,11 +83,11 @@ pub struct Delivery {
 }
 
 /// Times from 1 µs to 10 min with three digits.
-fn histogram() -> Histogram<u64> {
+pub(super) fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 600_000_000, 3).expect("sound bounds")
 }
 
-fn ms(histogram: &Histogram<u64>, quantile: f64) -> f64 {
+pub(super) fn ms(histogram: &Histogram<u64>, quantile: f64) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "at most ten minutes in µs")]
     let us = histogram.value_at_quantile(quantile) as f64;
     (us / 10.0).round() / 100.0
@@ -134,7 +136,7 @@ impl Counters {
 
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
     #[expect(clippy::cast_precision_loss, reason = "a number of nodes")]
-    pub(super) fn since(self, before: Self, wall: Duration, nodes: usize, delivery_ms: Delivery) -> Gossip {
+    pub(super) fn since(self, before: Self, wall: Duration, nodes: usize, measured: Measured) -> Gossip {
         let bytes = self.bytes - before.bytes;
         let per_node_s = bytes / nodes.max(1) as f64 / wall.as_secs_f64().max(0.001);
         Gossip {
@@ -143,9 +145,22 @@ impl Counters {
             copies: (100.0 * (self.copies - before.copies) / (self.received - before.received).max(1.0))
                 .round()
                 / 100.0,
-            delivery_ms,
+            delivery_ms: measured.delivery_ms,
+            deliveries: measured.deliveries,
+            heard_share: measured.heard_share,
+            listeners: mean(&measured.audiences, |audience| audience.listeners),
+            peers: mean(&measured.audiences, |audience| audience.peers),
+            audiences: measured.audiences,
         }
     }
+}
+
+/// The mean of what was counted, with one decimal.
+#[expect(clippy::cast_precision_loss, reason = "counts")]
+fn mean(counts: &BTreeMap<Audience, u64>, value: impl Fn(&Audience) -> u32) -> f64 {
+    let all: u64 = counts.values().sum();
+    let sum: f64 = counts.iter().map(|(audience, count)| f64::from(value(audience)) * *count as f64).sum();
+    (10.0 * sum / all.max(1) as f64).round() / 10.0
 }
 
 /// The sum of the samples of a metric whose labels contain `label`.
@@ -155,64 +170,6 @@ fn total(text: &str, name: &str, label: &str) -> f64 {
         .filter(|line| line[name.len()..].starts_with([' ', '{']))
         .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
         .sum()
-}
-
-/// Riders' books being watched.
-#[derive(Debug)]
-pub(super) struct Watch {
-    tasks: Vec<JoinHandle<Histogram<u64>>>,
-    stop: CancellationToken,
-}
-
-/// Begins to measure how long offers take from their signature to a rider's book.
-pub(super) fn watch(city: Arc<City>, stop: CancellationToken) -> Watch {
-    let tasks = city.riders.iter().take(WATCHED).map(|node| {
-        let (node, stop) = (node.clone(), stop.clone());
-        tokio::spawn(async move {
-            let mut delivered = histogram();
-            stop.run_until_cancelled(look(&node, &mut delivered)).await;
-            delivered
-        })
-    });
-    Watch { tasks: tasks.collect(), stop }
-}
-
-async fn look(node: &NodeHandle, delivered: &mut Histogram<u64>) {
-    let mut looks = tokio::time::interval(LOOK);
-    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    // An offer is named by its author and when it was issued.
-    let mut known: BTreeSet<(PublicKey, u64)> = BTreeSet::new();
-    let mut is_first = true;
-    loop {
-        looks.tick().await;
-        let Ok(answer) = node.search(SearchRequest { limit: 500, ..SearchRequest::default() }).await else {
-            return;
-        };
-        let now = answer.now.as_millis();
-        let mut seen = BTreeSet::new();
-        for item in &answer.items {
-            let name = (item.author, now.saturating_sub(item.age_ms));
-            if !is_first && !known.contains(&name) && item.age_ms < FRESH_MS {
-                delivered.saturating_record((item.age_ms * 1_000).max(1));
-            }
-            seen.insert(name);
-        }
-        known = seen;
-        is_first = false;
-    }
-}
-
-impl Watch {
-    pub(super) async fn finish(self) -> Delivery {
-        self.stop.cancel();
-        let mut all = histogram();
-        for task in self.tasks {
-            if let Ok(delivered) = task.await {
-                let _ = all.add(&delivered);
-            }
-        }
-        Delivery { p50: ms(&all, 0.5), p99: ms(&all, 0.99) }
-    }
 }
 
 #[cfg(test)]

@@ -9,11 +9,15 @@
 //! * `people`: what drivers and riders do;
 //! * `audit`: collects every receipt of both sides and looks for double bookings without
 //!   trusting any node;
+//! * `detour`: links that take their time;
+//! * `meter`: how long gossip takes, and whom it reaches;
 //! * `figures`: percentiles, and what gossip cost.
 
 mod audit;
 mod city;
+mod detour;
 mod figures;
+mod meter;
 mod people;
 
 use std::path::PathBuf;
@@ -27,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use audit::Audit;
 pub use figures::{Delivery, Gossip, Percentiles, Report};
+pub use meter::Audience;
 
 use city::City;
 use figures::Settling;
@@ -36,6 +41,10 @@ use crate::exit::Failure;
 
 /// How long nothing may happen before the demo gives up.
 const STANDSTILL: Duration = Duration::from_secs(60);
+/// How long the last receipts may take to the other side.
+const RECEIPTS: Duration = Duration::from_secs(3);
+/// How often is looked whether they have come.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// How big the city is and for how long it lives.
 #[derive(Debug, Clone)]
@@ -51,6 +60,9 @@ pub struct DemoConfig {
     /// Keeps the keys and journals of the nodes below this folder; without it nothing is on
     /// disk.
     pub home: Option<PathBuf>,
+    /// One-way latency of each connection, evenly drawn from this range, milliseconds;
+    /// without it that of loopback.
+    pub latency_ms: Option<(u32, u32)>,
 }
 
 /// Something to tell the one who watches.
@@ -111,7 +123,7 @@ pub async fn run(
         () = stop.cancelled() => return Err(Failure::new(crate::exit::Exit::Interrupted, "")),
     };
     tell(Scene::Open { nodes: city.nodes().count(), took: begun.elapsed() });
-    let watch = figures::watch(Arc::clone(&city), stop.child_token());
+    city.meter.begin();
     let before = figures::Counters::read(&city);
     let measured = Instant::now();
 
@@ -152,9 +164,10 @@ pub async fn run(
     while people.join_next().await.is_some() {}
     result?;
     let wall = measured.elapsed();
-    let gossip =
-        figures::Counters::read(&city).since(before, wall, city.nodes().count(), watch.finish().await);
-    let audit = Audit::of(&city, since).await?;
+    let nodes = city.nodes().count();
+    let gossip = figures::Counters::read(&city).since(before, wall, nodes, city.meter.finish());
+    let audit = audit(&city, since, completed).await?;
+    city.check_links().await?;
     city.stop().await;
     Ok(Report {
         nodes: usize::from(config.drivers) + usize::from(config.riders),
@@ -169,6 +182,21 @@ pub async fn run(
         gossip,
         wall_s: seconds(begun.elapsed()),
     })
+}
+
+/// Looks through all receipts; again for a while, when the last of them are still on their
+/// way to the other side.
+async fn audit(city: &City, since: Option<Timestamp>, completed: u32) -> Result<Audit, Failure> {
+    let deadline = Instant::now() + RECEIPTS;
+    let mut looks = tokio::time::interval(LOOK);
+    loop {
+        looks.tick().await;
+        let audit = Audit::of(city, since).await?;
+        let is_whole = u32::try_from(audit.verified()).is_ok_and(|verified| verified >= completed);
+        if is_whole || audit.refused() > 0 || Instant::now() >= deadline {
+            return Ok(audit);
+        }
+    }
 }
 
 /// Seconds with three decimals.

@@ -188,11 +188,16 @@ impl Entries {
         self.len() < self.limit
     }
 
-    fn sweep(&mut self, now: Timestamp) {
+    /// Forgets the authors that are over.
+    pub(super) fn sweep(&mut self, now: Timestamp) {
         let gone: Vec<EntryId> =
             self.iter().filter(|(_, entry)| entry.is_over(now)).map(|(id, _)| id).collect();
         for id in gone {
             self.forget(id);
+        }
+        if self.by_author.is_empty() {
+            // Nobody is heard any more, perhaps for long: the room is not kept either.
+            (self.chunks, self.vacant, self.by_author) = (Vec::new(), Vec::new(), HashTable::new());
         }
         self.sweep_len = (2 * self.len()).max(SWEEP_MIN);
         self.swept = now;

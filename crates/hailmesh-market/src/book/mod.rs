@@ -268,6 +268,16 @@ impl OfferBook {
         ended.into_iter().map(|(_, side, key)| (key, side)).collect()
     }
 
+    /// Forgets authors who offer nothing and whose last offer is too old to come again.
+    /// Worth a call when nothing has been heard for a while; otherwise newcomers see to it.
+    pub fn forget_authors(&mut self, now: Timestamp) {
+        self.expire(now);
+        self.entries.sweep(now);
+        if self.entries.len() == 0 {
+            self.ends = BinaryHeap::new();
+        }
+    }
+
     /// No offer ends before this; it is when [`OfferBook::expire`] may have something to
     /// do.
     #[must_use]

@@ -87,6 +87,9 @@ impl Marketplace {
             self.tidied = now;
             self.admission.expire(now);
         }
+        if self.book.is_empty() {
+            self.book.forget_authors(now);
+        }
         self.arm_expiry(now);
         // With fewer offers known, the ring may have to widen.
         if ended {
@@ -97,10 +100,14 @@ impl Marketplace {
     /// Offers that have ended are not shown by the book, so that there is no hurry to take
     /// them out.
     fn arm_expiry(&mut self, now: Timestamp) {
-        if !self.timers.has_expiry()
-            && let Some(next) = self.book.next_expiry()
-        {
+        if self.timers.has_expiry() {
+            return;
+        }
+        if let Some(next) = self.book.next_expiry() {
             self.timers.set(Timer::Expiry, next.max(now + EXPIRY_PAUSE));
+        } else if self.book.authors() > 0 {
+            // A node that does not listen any more need not remember for ever whom it heard.
+            self.timers.set(Timer::Expiry, now + self.config.limits.author_grace.max(EXPIRY_PAUSE));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use hailmesh_market::matching::Policy;
+use hailmesh_market::matching::{Policy, Spot, StraightLine, TravelTime};
 use hailmesh_market::{Answer, Command, Config, RideId, Role, Wish};
 use hailmesh_types::{Duration, GeoPoint, Private, PublicKey};
 use hailmesh_wire::RideState;
@@ -345,6 +345,17 @@ fn a_car_that_has_been_free_for_long_goes_far_at_once() {
     };
     let (fresh, idle) = (taken_after(1_000), taken_after(1_200_000));
     assert!(idle < fresh, "{idle} ms, and {fresh} ms for one that has just come");
+}
+
+#[test]
+fn en_route_tells_the_arrival_from_the_exact_places() {
+    let mut world = World::new(156);
+    let (_, rider, ride) = firm_pair(&mut world);
+    assert!(world.run_until(5_000, |world| world.state(rider, ride) == Some(RideState::EnRoute)));
+    let place = |text: &str| Spot::Point(text.parse::<GeoPoint>().unwrap());
+    let speed_kmh = Config::default().speed_kmh;
+    let drive = StraightLine { speed_kmh }.drive(place(HERE), place(NEAR));
+    assert_eq!(world.view(rider, ride).eta, Some(drive));
 }
 
 #[test]

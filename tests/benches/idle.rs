@@ -204,8 +204,8 @@ fn place(number: u32, district: Cell) -> Cell {
     #[expect(clippy::cast_possible_truncation, reason = "a fraction of a degree")]
     let shifted = |e7: i32, by: f64| e7 + (by * far_e7) as i32;
     let point = GeoPoint::from_e7(shifted(centre.lat_e7(), turn.sin()), shifted(centre.lon_e7(), turn.cos()));
-    let cell = Cell::at(point.expect("a place"), Resolution::DRIVER);
-    if cell.parent(Resolution::TOPIC) == district { cell } else { Cell::at(centre, Resolution::DRIVER) }
+    let cell = Cell::at(point.expect("a place"), Resolution::PICKUP);
+    if cell.parent(Resolution::TOPIC) == district { cell } else { Cell::at(centre, Resolution::PICKUP) }
 }
 
 async fn wait_until(what: &str, done: impl AsyncFn() -> bool) {

@@ -88,7 +88,7 @@ fn profile() -> DriverProfile {
         seats: Seats::new(4).unwrap(),
         features: Features::NONE,
         accept_mode: AcceptMode::Auto,
-        precision: Resolution::DRIVER,
+        precision: Resolution::PICKUP,
         discount: 0,
         vehicle: VehicleCard {
             plate: Text::new("HM 1").unwrap(),

@@ -71,7 +71,7 @@ fn author(number: usize) -> SigningKey {
 }
 
 fn cell(place: GeoPoint) -> Cell {
-    Cell::at(place, Resolution::DRIVER)
+    Cell::at(place, Resolution::PICKUP)
 }
 
 fn offer(signer: &SigningKey, seq: u64, issued: Timestamp, cell: Cell) -> Vec<u8> {

@@ -531,7 +531,7 @@ mod tests {
                     Step::Take(number) => {
                         let taken = list.remove(&number).map(|cell| index.remove(cell, car(number)));
                         prop_assert!(taken != Some(false));
-                        prop_assert!(!index.remove(Cell::at("0,0".parse().unwrap(), Resolution::DRIVER), car(number)));
+                        prop_assert!(!index.remove(Cell::at("0,0".parse().unwrap(), Resolution::PICKUP), car(number)));
                     }
                     Step::Ask(point, radius_m) => {
                         let mut expected: Vec<(Bounds, u8)> =
@@ -562,7 +562,7 @@ mod tests {
         let mut before: Option<Cell> = None;
         for step in 0..5_000 {
             let point = GeoPoint::from_degrees(40.0 + f64::from(step) * 0.002, 10.0).unwrap();
-            let cell = Cell::at(point, Resolution::DRIVER);
+            let cell = Cell::at(point, Resolution::PICKUP);
             if let Some(old) = before.replace(cell) {
                 index.remove(old, car(1));
             }

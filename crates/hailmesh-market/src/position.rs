@@ -321,12 +321,12 @@ mod tests {
         fn outside_is_measured_to_the_edge(
             lat in -70.0..70.0_f64, lon in -180.0..180.0_f64, turn in 0.0..360.0_f64, far in 1.0..3.0_f64,
         ) {
-            let cell = Cell::at(place(lat, lon), Resolution::DRIVER);
+            let cell = Cell::at(place(lat, lon), Resolution::PICKUP);
             let centre = cell.centre();
             let (sin, cos) = turn.to_radians().sin_cos();
             let reach = far * cell.radius_m() / 111_195.0;
             let point = place(centre.lat() + reach * cos, centre.lon() + reach * sin / centre.lat().to_radians().cos());
-            prop_assume!(Cell::at(point, Resolution::DRIVER) != cell);
+            prop_assume!(Cell::at(point, Resolution::PICKUP) != cell);
             let corners: Vec<GeoPoint> = cell.vertices().collect();
             let mut swept = f64::INFINITY;
             for (i, a) in corners.iter().enumerate() {
@@ -345,12 +345,12 @@ mod tests {
 
     #[test]
     fn it_moves_beyond_the_margin_or_after_a_minute() {
-        let centre = Cell::at(place(40.758, -73.9855), Resolution::DRIVER).centre();
-        let mut published = PublishedPosition::new(Resolution::DRIVER);
+        let centre = Cell::at(place(40.758, -73.9855), Resolution::PICKUP).centre();
+        let mut published = PublishedPosition::new(Resolution::PICKUP);
         let first = published.update(start(), centre).unwrap();
         // Southwards until just outside, within the margin of 100 m.
         let mut point = centre;
-        while Cell::at(point, Resolution::DRIVER) == first {
+        while Cell::at(point, Resolution::PICKUP) == first {
             point = place(point.lat() - 0.0001, point.lon());
         }
         assert_eq!(published.update(start(), point), None);
@@ -361,14 +361,14 @@ mod tests {
         assert_eq!(published.next_deadline(), None);
         assert_eq!(published.update(start() + Duration::from_secs(60), point), None);
         let moved = published.tick(start() + Duration::from_secs(120)).unwrap();
-        assert_eq!(moved, Cell::at(point, Resolution::DRIVER));
+        assert_eq!(moved, Cell::at(point, Resolution::PICKUP));
         // Far away: at once.
         assert!(published.update(start() + Duration::from_secs(121), place(40.80, -73.9855)).is_some());
     }
 
     #[test]
     fn the_ring_follows_widens_and_lingers() {
-        let home = Cell::at(place(40.758, -73.9855), Resolution::DRIVER);
+        let home = Cell::at(place(40.758, -73.9855), Resolution::PICKUP);
         let mut ring = TopicRing::new(64);
         assert_eq!(ring.follow(start(), home, Width::Usual).join.len(), 7);
         assert_eq!(ring.follow(start(), home, Width::Wide).join.len(), 12);
@@ -376,7 +376,7 @@ mod tests {
         assert!(ring.follow(start(), home, Width::Wide).is_empty());
         assert_eq!(ring.follow(start(), home, Width::Usual).leave.len(), 12, "what is not needed here goes");
         // What it drives away from lingers.
-        let away = Cell::at(place(40.858, -73.9855), Resolution::DRIVER);
+        let away = Cell::at(place(40.858, -73.9855), Resolution::PICKUP);
         assert_eq!(ring.follow(start(), away, Width::Usual).join.len(), 7);
         assert_eq!(ring.len(), 14);
         let leave_at = ring.next_deadline().unwrap();
@@ -387,7 +387,7 @@ mod tests {
 
     #[test]
     fn in_a_crowd_only_what_is_near_is_heard() {
-        let home = Cell::at(place(40.758, -73.9855), Resolution::DRIVER);
+        let home = Cell::at(place(40.758, -73.9855), Resolution::PICKUP);
         let mut ring = TopicRing::new(64);
         let near = ring.follow(start(), home, Width::Near).join;
         assert!((1..=5).contains(&near.len()), "{near:?}");
@@ -400,7 +400,7 @@ mod tests {
         let mut ring = TopicRing::new(64);
         let mut joined = std::collections::BTreeSet::new();
         for step in 0..100_u32 {
-            let cell = Cell::at(place(40.0 + f64::from(step) * 0.02, -73.9855), Resolution::DRIVER);
+            let cell = Cell::at(place(40.0 + f64::from(step) * 0.02, -73.9855), Resolution::PICKUP);
             let change = ring.follow(start() + Duration::from_secs(step), cell, Width::Wide);
             for cell in change.join {
                 assert!(joined.insert(cell));

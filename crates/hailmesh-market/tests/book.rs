@@ -377,7 +377,7 @@ fn the_book_as_a_whole_is_bounded_too() {
     let mut node = Node::new(tight());
     for author in 0..200_u32 {
         let point = GeoPoint::from_degrees(40.0 + f64::from(author % 7) * 0.1, -73.9855).unwrap();
-        let mut offer = driver_offer(1, start(), Cell::at(point, Resolution::DRIVER));
+        let mut offer = driver_offer(1, start(), Cell::at(point, Resolution::PICKUP));
         offer.ttl = Duration::from_millis(60_000 + author);
         assert_eq!(admit(&mut node, author, offer), Stop::None);
         assert!(node.book.len() <= 25);

@@ -23,8 +23,10 @@ impl Resolution {
     pub const TOPIC: Self = Self(7);
     /// 0.737 km², the default of a rider's offer.
     pub const RIDER: Self = Self(8);
-    /// 0.105 km², the default of a driver's offer and of a pickup.
-    pub const DRIVER: Self = Self(9);
+    /// 0.105 km², of the pickup in a REQUEST and of ARRIVED.
+    pub const PICKUP: Self = Self(9);
+    /// 0.015 km², the default of a driver's offer.
+    pub const DRIVER: Self = Self(10);
 
     /// A resolution.
     ///
@@ -349,7 +351,7 @@ mod tests {
             let lat = (place.lat() + dlat).clamp(-90.0, 90.0);
             let lon = wrap_degrees(place.lon() + dlon);
             let from = GeoPoint::from_degrees(lat, lon).unwrap();
-            let cell = Cell::at(place, Resolution::DRIVER);
+            let cell = Cell::at(place, Resolution::PICKUP);
             let bounds = cell.bounds(from);
             let truth = from.distance_m(place);
             prop_assert!(bounds.lower_m <= truth + 0.1 && truth <= bounds.upper_m + 0.1, "{bounds:?} {truth}");
@@ -370,7 +372,7 @@ mod tests {
         assert_eq!(cell.disk(1).len(), 7);
         assert_eq!(cell.disk(2).len(), 19);
         assert_eq!(
-            Cell::at(place, Resolution::DRIVER).parent(Resolution::TOPIC).resolution(),
+            Cell::at(place, Resolution::PICKUP).parent(Resolution::TOPIC).resolution(),
             Resolution::TOPIC
         );
     }

@@ -24,7 +24,7 @@ fn offer() -> DriverOffer {
         seq: 1_000,
         issued: Timestamp::from_millis(1_900_000_000_000).expect("a time of the protocol"),
         ttl: Duration::from_secs(120),
-        cell: Cell::at(place, Resolution::DRIVER),
+        cell: Cell::at(place, Resolution::PICKUP),
         slot: 7,
         live: Some(DriverTerms {
             class: Class::STANDARD,

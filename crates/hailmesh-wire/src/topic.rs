@@ -107,7 +107,7 @@ mod tests {
     fn topics_round_trip() {
         let place: GeoPoint = "40.7580,-73.9855".parse().unwrap();
         let network = NetworkName::default();
-        let topic = Topic::offers(&network, Cell::at(place, Resolution::DRIVER));
+        let topic = Topic::offers(&network, Cell::at(place, Resolution::PICKUP));
         assert_eq!(topic.to_string(), "/hailmesh/1/main/offers/872a100d6ffffff");
         assert_eq!(topic.to_string().parse(), Ok(topic));
         let evidence = Topic::evidence(&network);

@@ -195,7 +195,7 @@ pub struct DriverArgs {
     #[arg(long, value_enum)]
     pub accept: Option<AcceptArg>,
     /// How finely the position is published: 7 (5 km²) to 10 (0.015 km²)
-    /// [env: HAILMESH_DRIVER__PRECISION] [default: 9].
+    /// [env: HAILMESH_DRIVER__PRECISION] [default: 10].
     #[arg(long, value_name = "7..10", value_parser = clap::value_parser!(u8).range(7..=10))]
     pub precision: Option<u8>,
     /// Drive along a track, GPX or GeoJSON, by its times or at --speed.

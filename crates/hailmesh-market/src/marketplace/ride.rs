@@ -116,7 +116,7 @@ impl Marketplace {
         let here = self.driver.as_ref().and_then(|driver| driver.position.as_ref()?.position());
         let Some(deal) = self.deals.get_mut(&slot) else { return Err(CommandError::UnknownRide(ride)) };
         let place = here.or_else(|| deal.pickup().map(|place| place.point));
-        let cell = place.map_or(deal.request.body().pickup_cell, |point| Cell::at(point, Resolution::DRIVER));
+        let cell = place.map_or(deal.request.body().pickup_cell, |point| Cell::at(point, Resolution::PICKUP));
         let (to, agreement_id) = (deal.counterparty(), deal.bound.agreement);
         deal.arrived_at = Some(now);
         self.timers.clear(Timer::EnRoute(slot));

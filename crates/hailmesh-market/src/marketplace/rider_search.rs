@@ -245,7 +245,7 @@ impl Marketplace {
             rider_slot: chain.chain.slot,
             attempt: search.attempt,
             nonce,
-            pickup_cell: Cell::at(*wish.from.expose(), Resolution::DRIVER),
+            pickup_cell: Cell::at(*wish.from.expose(), Resolution::PICKUP),
             drop_cell: wish.to.as_ref().map(|to| Cell::at(*to.expose(), Resolution::TOPIC)),
             dist,
             ride_time,

@@ -88,7 +88,7 @@ mod tests {
     fn a_cell_stands_for_its_centre() {
         let line = StraightLine { speed_kmh: 20 };
         let point: GeoPoint = "40.7580,-73.9855".parse().unwrap();
-        let cell = Cell::at(point, Resolution::DRIVER);
+        let cell = Cell::at(point, Resolution::PICKUP);
         assert_eq!(line.drive(Spot::Cell(cell), Spot::Cell(cell)), Duration::ZERO);
         assert_eq!(
             line.drive(Spot::Cell(cell), Spot::Point(point)),

@@ -531,7 +531,7 @@ pub(crate) fn profile() -> DriverProfile {
         features: Features::NONE,
         tariff: Tariff::default(),
         accept_mode: AcceptMode::Auto,
-        precision: Resolution::DRIVER,
+        precision: Resolution::PICKUP,
         discount: 0,
         vehicle: VehicleCard {
             plate: Text::new("HM 1").unwrap(),

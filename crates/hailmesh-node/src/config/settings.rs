@@ -4,7 +4,7 @@
 use std::fmt;
 
 use hailmesh_market::{Config as MarketConfig, Timers};
-use hailmesh_types::Tariff;
+use hailmesh_types::{Resolution, Tariff};
 use serde::{Deserialize, Serialize};
 
 use super::lenient;
@@ -152,7 +152,7 @@ impl Default for DriverSettings {
             class: "standard".to_owned(),
             features: Vec::new(),
             accept: "auto".to_owned(),
-            precision: 9,
+            precision: Resolution::DRIVER.get().into(),
             discount: 0,
             tariff: TariffSettings::default(),
             vehicle: VehicleSettings::default(),

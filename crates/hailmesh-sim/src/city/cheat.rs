@@ -126,7 +126,7 @@ impl Host {
         let pen = self.pen(shared, at_ms);
         self.peer = PeerKey::from_bytes(pen.key.verifying_key().to_bytes());
         self.say(at_ms, What::Identity(self.peer));
-        let cell = Cell::at(shared.roads().point(self.cheat().at), Resolution::DRIVER);
+        let cell = Cell::at(shared.roads().point(self.cheat().at), Resolution::PICKUP);
         let topic = Topic::offers(&shared.config.network, cell);
         self.topics.push(topic.clone());
         self.joined.push((topic.clone(), true));
@@ -141,7 +141,7 @@ impl Host {
         cheat.next_ms = Some(at_ms + PACE_MS);
         cheat.seq += 1;
         let (trick, seq) = (cheat.trick, cheat.seq);
-        let cell = Cell::at(shared.roads().point(cheat.at), Resolution::DRIVER);
+        let cell = Cell::at(shared.roads().point(cheat.at), Resolution::PICKUP);
         let topic = Topic::offers(&shared.config.network, cell);
         let publish = |host: &mut Self, bytes: Arc<[u8]>| {
             host.say(at_ms, What::Publish { topic: topic.clone(), bytes });
@@ -193,7 +193,7 @@ impl Host {
             rider_slot: 0,
             attempt: 1,
             nonce,
-            pickup_cell: Cell::at(place, Resolution::DRIVER),
+            pickup_cell: Cell::at(place, Resolution::PICKUP),
             drop_cell: None,
             dist: 20_000,
             ride_time: Duration::from_secs(3_000),

@@ -159,7 +159,7 @@ fn config(settings: &Settings, policy: Policy) -> Config {
 
 /// The resolutions at which anybody shows a place: offers, and the pickup of a REQUEST.
 fn shown(settings: &Settings) -> Vec<Resolution> {
-    let mut shown = vec![settings.driver_precision, settings.rider_precision, Resolution::DRIVER];
+    let mut shown = vec![settings.driver_precision, settings.rider_precision, Resolution::PICKUP];
     shown.sort_unstable();
     shown.dedup();
     shown

@@ -82,7 +82,7 @@ impl Marketplace {
             return false;
         }
         let riders = self.book.count_within::<RiderOffer>(here, CROWD_M, now);
-        riders < LEFT_OVER_RIDERS
+        riders < self.few(LEFT_OVER_RIDERS)
             && self.book.count_within::<DriverOffer>(here, CROWD_M, now) < self.config.idle_crowd
     }
 
@@ -91,7 +91,12 @@ impl Marketplace {
     fn has_waited(&self, now: Timestamp, here: GeoPoint) -> bool {
         let search = self.rider.as_ref().and_then(|rider| rider.search.as_ref());
         search.is_some_and(|search| now >= search.started + LEFT_OVER)
-            && self.book.count_within::<RiderOffer>(here, CROWD_M, now) < WAITING_RIDERS
+            && self.book.count_within::<RiderOffer>(here, CROWD_M, now) < self.few(WAITING_RIDERS)
+    }
+
+    /// So many are few; twice as many for whoever listens to two rings because of them.
+    fn few(&self, number: usize) -> usize {
+        if self.ring.width() == Width::Wide { number * SLACK } else { number }
     }
 
     /// A quarter more is known than when the ring was last looked at: that may be enough to

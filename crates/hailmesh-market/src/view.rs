@@ -141,6 +141,8 @@ pub struct Snapshot {
     pub last_offer: Option<Timestamp>,
     /// Topics joined.
     pub topics: usize,
+    /// Whether offers are not listened to for a while: bound, or one of many free cars.
+    pub away: bool,
     /// Peers connected.
     pub peers: usize,
     /// Statements that wait for their answer.

@@ -167,8 +167,18 @@ pub(crate) fn hints(scene: &Scene<'_>) -> Vec<String> {
                 .to_owned(),
         );
     }
+    if snapshot.away {
+        let why = match (snapshot.role, snapshot.state) {
+            (Some(Role::Driver), "free" | "held") => "many cars are free and nobody waits for one",
+            _ => "a ride is under way",
+        };
+        hints.push(format!(
+            "offers of others are not listened to for a while, since {why}: few are known here, and the own offer \
+             is heard all the same"
+        ));
+    }
     let quiet = snapshot.last_offer.is_none_or(|at| scene.now.millis_since(at) > 120_000);
-    if scene.peers > 0 && snapshot.topics > 0 && snapshot.heard == 0 && quiet {
+    if scene.peers > 0 && snapshot.topics > 0 && snapshot.heard == 0 && quiet && !snapshot.away {
         hints.push(
             "no offer was heard: nobody offers near this position, or nobody who does is connected"
                 .to_owned(),
@@ -255,6 +265,7 @@ mod tests {
             accepted: 0,
             last_offer: None,
             topics: 8,
+            away: false,
             peers: 0,
             outbox: 0,
             bans: 0,
@@ -314,6 +325,16 @@ mod tests {
         (snapshot.heard, snapshot.accepted, snapshot.late) = (3, 3, 2);
         let text = told(&snapshot, &Seen::default(), 1, |_| ());
         assert!(text.contains("2 of 3") && text.contains("clock"), "{text}");
+    }
+
+    #[test]
+    fn a_node_that_does_not_listen_says_why() {
+        let mut snapshot = Snapshot { role: Some(Role::Driver), state: "free", away: true, ..snapshot() };
+        assert!(told(&snapshot, &Seen::default(), 1, |_| ()).contains("many cars are free"));
+        snapshot.state = "firm";
+        assert!(told(&snapshot, &Seen::default(), 1, |_| ()).contains("a ride is under way"));
+        snapshot.away = false;
+        assert!(!told(&snapshot, &Seen::default(), 1, |_| ()).contains("not listened to"));
     }
 
     #[test]

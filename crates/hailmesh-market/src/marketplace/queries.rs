@@ -123,6 +123,8 @@ impl Marketplace {
             accepted: stats.accepted(),
             last_offer,
             topics: self.ring.len() + self.followed.len() + 1,
+            away: self.driver.as_ref().is_some_and(|driver| driver.away)
+                || self.rider.as_ref().is_some_and(|rider| rider.away),
             peers: self.peers.len(),
             outbox: self.outbox.len(),
             bans: self.admission.bans(),

@@ -65,7 +65,7 @@ async fn a_driver_that_moves_away_is_seen_where_it_is_and_then_no_more() {
         let answer = rider.search().await;
         assert!(answer.items.len() <= 1, "one live offer an author");
         let item = answer.items.first()?.clone();
-        (item.cell == Cell::at(north, Resolution::PICKUP)).then_some(item)
+        (item.cell == Cell::at(north, Resolution::DRIVER)).then_some(item)
     };
     let item = eventually("the driver in its new cell", moved).await;
     assert!(item.bounds.lower_m > 500.0 && item.bounds.upper_m < 3_000.0, "{:?}", item.bounds);

@@ -3,7 +3,7 @@
 use hailmesh_node::NodeEvent;
 use hailmesh_node::market::{Command, Event, RideId};
 use hailmesh_node::wire::RideState;
-use hailmesh_types::Amount;
+use hailmesh_types::{Amount, Resolution};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -109,7 +109,7 @@ async fn a_live_position_reaches_the_rider_once_it_is_firm() {
     // Before that nothing finer than the cell is known (P14.6).
     driver.command(Command::Move(point("40.7581,-73.9853"))).await;
     let [item] = &rider.search().await.items[..] else { panic!("one driver") };
-    assert_eq!(item.cell.resolution().get(), 9);
+    assert_eq!(item.cell.resolution(), Resolution::DRIVER);
     let ride = Ride::agreed(&driver, &rider, rider.request().await).await;
     let on_the_way = point("40.7586,-73.9849");
     driver.command(Command::Move(on_the_way)).await;

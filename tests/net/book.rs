@@ -79,6 +79,35 @@ async fn a_driver_that_moves_away_is_seen_where_it_is_and_then_no_more() {
     }
 }
 
+/// One free car among others does not listen; whoever comes hears it all the same, though
+/// it is in none of the topic's meshes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_free_driver_that_does_not_listen_is_heard_and_settles() {
+    let crowded = |settings: &mut Settings| {
+        // As often as an author may (P20).
+        settings.timers.offer_refresh_ms = 10_000;
+        settings.policy.idle_crowd = 1;
+    };
+    let relay = Spec::relay().start().await;
+    let one = Spec::driver().knows(&relay).await.with(crowded).start().await;
+    let other = Spec::driver().knows(&relay).await.with(crowded).start().await;
+    for driver in [&one, &other] {
+        eventually("a driver that has heard enough", async || {
+            let snapshot = driver.status().await.snapshot;
+            (snapshot.away && snapshot.state == "free").then_some(())
+        })
+        .await;
+    }
+    assert!(one.status().await.hints.iter().any(|hint| hint.contains("many cars are free")));
+    let rider = Spec::rider().knows(&relay).await.start().await;
+    rider.sees_drivers(2).await;
+    let view = rider.until_agreed(rider.request().await).await;
+    assert!(view.agreement.is_some(), "{view:?}");
+    for person in [rider, one, other, relay] {
+        person.stop().await;
+    }
+}
+
 const OFFERS: usize = 1_000;
 /// Peers that publish them: one may forward 800 at once, and 200 of a topic, which may be
 /// the same for all that are near.

@@ -128,7 +128,7 @@ async fn join(addr: Multiaddr) -> (net::Handle, net::Events, Topic) {
     let network: NetworkName = NETWORK.parse().expect("a name");
     let listen = vec!["/ip4/127.0.0.1/tcp/0".parse().expect("an address")];
     let here: GeoPoint = HERE.parse().expect("a place");
-    let home = Topic::offers(&network, Cell::at(here, Resolution::TOPIC));
+    let home = Topic::drivers(&network, Cell::at(here, Resolution::TOPIC));
     let config = net::Config { network, listen, mdns: false, ..net::Config::default() };
     let (handle, mut events, _) = Service::start(config, &[3; 32], None).await.expect("a service");
     handle.send(net::Command::Dial { addr }).await.expect("the service runs");
@@ -146,7 +146,7 @@ async fn join(addr: Multiaddr) -> (net::Handle, net::Events, Topic) {
 
 /// The offer of driver `number`, somewhere in the cell of `topic`.
 fn offer(number: u32, topic: &Topic) -> Vec<u8> {
-    let Subject::Offers(district) = topic.subject() else { panic!("not a topic of offers") };
+    let Subject::Drivers(district) = topic.subject() else { panic!("not a topic of offers") };
     let network = NetworkId::of(topic.network());
     let (driver, identity) = (key(number, 1), key(number, 2));
     let ms = std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_millis();

@@ -541,7 +541,7 @@ def hash_case(case):
         found = prefixed("hailmesh-digest-v1", unhex("salt"), unhex("author"))
     elif what == "topic":
         cell(7, 7)(case["cell"], "P13.1")
-        return expect(f"/hailmesh/1/{case['network']}/offers/{case['cell']:015x}", case["topic"], "topic")
+        return expect(f"/hailmesh/1/{case['network']}/{case['side']}/{case['cell']:015x}", case["topic"], "topic")
     elif what == "message_id":
         if blake3 is None:
             return "SKIPPED a BLAKE3 vector: the module blake3 is not installed"

@@ -198,5 +198,5 @@ pub(crate) fn offer(rng: &mut ChaCha8Rng, network: &NetworkName, now: Timestamp)
     };
     let key = SigningKey::from_bytes(&rng.random());
     let signed = Verified::sign(&key, NetworkId::of(network), body);
-    (Topic::offers(network, cell), signed.bytes().to_vec())
+    (Topic::drivers(network, cell), signed.bytes().to_vec())
 }

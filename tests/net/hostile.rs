@@ -83,7 +83,7 @@ async fn garbage_in_exchanges_and_gossip_harms_nobody_but_its_sender() {
     // It learns a real offer on its real topic first.
     let here: GeoPoint = HERE.parse().unwrap();
     let cell = Cell::at(here, Resolution::PICKUP).parent(Resolution::TOPIC);
-    let (offers, evidence) = (Topic::offers(&network, cell), Topic::evidence(&network));
+    let (offers, evidence) = (Topic::drivers(&network, cell), Topic::evidence(&network));
     for topic in [&offers, &evidence] {
         hostile.handle.send(Net::Subscribe(topic.clone())).await.unwrap();
     }

@@ -151,7 +151,7 @@ fn messages(
         .map(|(number, ms)| {
             let cell = cell(numbers.place());
             let issued = first + Span::from_millis(ms);
-            (Topic::offers(&network(), cell), offer(&author(number), seq, issued, cell))
+            (Topic::drivers(&network(), cell), offer(&author(number), seq, issued, cell))
         })
         .collect()
 }

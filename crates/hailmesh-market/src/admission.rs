@@ -215,10 +215,10 @@ impl Admission {
     ) -> Stop {
         let stop = match (self.open(topic, heard), topic.subject()) {
             (Err(stop), _) => stop,
-            (Ok(AnyStatement::DriverOffer(offer)), Subject::Offers(cell)) => {
+            (Ok(AnyStatement::DriverOffer(offer)), Subject::Drivers(cell)) => {
                 self.admit(book, now, Route::Gossip(cell, source), offer, news)
             }
-            (Ok(AnyStatement::RiderOffer(offer)), Subject::Offers(cell)) => {
+            (Ok(AnyStatement::RiderOffer(offer)), Subject::Riders(cell)) => {
                 self.admit(book, now, Route::Gossip(cell, source), offer, news)
             }
             (Ok(AnyStatement::Evidence(evidence)), Subject::Evidence) => {
@@ -371,14 +371,15 @@ impl Admission {
     /// Steps 1 to 6: what the bytes and the topic say.
     fn open<'h>(&self, topic: &Topic, heard: &'h Heard) -> Result<&'h AnyStatement, Stop> {
         let bytes_max = match topic.subject() {
-            Subject::Offers(_) => STATEMENT_BYTES_MAX,
+            Subject::Drivers(_) | Subject::Riders(_) => STATEMENT_BYTES_MAX,
             Subject::Evidence => EVIDENCE_BYTES_MAX,
         };
         if *topic.network() != self.config.network {
             return Err(Stop::Topic);
         }
         self.open_if(heard, bytes_max, |kind| match topic.subject() {
-            Subject::Offers(_) => matches!(kind, Kind::DriverOffer | Kind::RiderOffer),
+            Subject::Drivers(_) => kind == Kind::DriverOffer,
+            Subject::Riders(_) => kind == Kind::RiderOffer,
             Subject::Evidence => matches!(kind, Kind::Evidence | Kind::Revocation),
         })
     }

@@ -45,8 +45,8 @@ pub struct Config {
     /// Live offers in the book from which on a busy driver stops listening; where fewer
     /// are known everybody who passes gossip on is needed.
     pub listen_crowd: usize,
-    /// Free cars within 1.5 km among which a free driver need not look for riders, unless
-    /// more than one in eight of them has a rider who waits.
+    /// Free cars within 1.5 km from which on a free driver listens to riders only, and to
+    /// the other cars for a look now and then.
     pub idle_crowd: usize,
 }
 

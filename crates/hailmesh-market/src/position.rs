@@ -162,9 +162,14 @@ pub enum Width {
     /// The topics within 600 m of the own cell, 1 to 5: so many are there that
     /// nobody farther away will be a partner, and each of them is heard by all.
     Near,
+    /// The topic of the own cell.
+    Home,
 }
 
-/// The ring of offer topics around a node (P13.2).
+/// Topics of two rings.
+const WIDE: usize = 19;
+
+/// The offer topics of one side that a node follows, around it (P13.2).
 #[derive(Debug, Clone)]
 pub struct TopicRing {
     /// Joined topics, each with the time to leave it once the ring has moved on.
@@ -174,10 +179,10 @@ pub struct TopicRing {
 }
 
 impl TopicRing {
-    /// No topics yet, and never more than `limit`, which is at least 19.
+    /// No topics yet, and never more than `limit`, which is at least the 19 of two rings.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { joined: BTreeMap::new(), limit: limit.max(19), width: Width::Wide }
+        Self { joined: BTreeMap::new(), limit: limit.max(WIDE), width: Width::Wide }
     }
 
     /// The joined topics as resolution-7 cells, in order.
@@ -207,7 +212,11 @@ impl TopicRing {
     /// be called at every change and at [`TopicRing::next_deadline`].
     pub fn follow(&mut self, now: Timestamp, cell: Cell, width: Width) -> RingChange {
         let home = cell.parent(Resolution::TOPIC);
-        let mut wanted = home.disk(if width == Width::Wide { 2 } else { 1 });
+        let mut wanted = home.disk(match width {
+            Width::Wide => 2,
+            Width::Usual | Width::Near => 1,
+            Width::Home => 0,
+        });
         if width == Width::Near {
             wanted.retain(|topic| *topic == home || cell.least_distance_m(*topic) <= NEAR_M);
         }

@@ -28,7 +28,7 @@ struct Case {
 }
 
 fn offers() -> Topic {
-    Topic::offers(&network(), home())
+    Topic::drivers(&network(), home())
 }
 
 fn case(node: Node, bytes: Vec<u8>) -> Case {
@@ -105,7 +105,10 @@ fn cases() -> Vec<(Stop, Case)> {
     let elsewhere = "other".parse().unwrap();
     let foreign = Verified::sign(&key(1), NetworkId::of(&elsewhere), genuine()).bytes().to_vec();
     all.push((Stop::Topic, case(plain(), foreign)));
-    all.push((Stop::Topic, Case { topic: Topic::offers(&elsewhere, home()), ..case(plain(), good.clone()) }));
+    all.push((
+        Stop::Topic,
+        Case { topic: Topic::drivers(&elsewhere, home()), ..case(plain(), good.clone()) },
+    ));
     all.push((Stop::Topic, on_evidence(plain(), good.clone())));
     all.push((Stop::Topic, case(plain(), sign(&issuer(), revocation(1, vec![])))));
     // A signer of small order: the envelope's head is 14 bytes.

@@ -292,7 +292,10 @@ fn a_freed_driver_finds_the_riders_it_can_serve() {
 fn what_newly_appears_is_how_many_are_there_by_how_long_they_stay() {
     let mut node = Node::new(unhurried());
     let least = Duration::from_secs(5);
-    let flow = |node: &Node, now, partner| node.book.flow_per_s(now, partner, least);
+    let flow = |node: &Node, now, partner| {
+        let of = |side| node.book.flow_per_s(now, side, usize::from(side == partner), least);
+        of(Side::Drivers) + of(Side::Riders)
+    };
     assert_eq!(flow(&node, start(), Side::Drivers), 0.0);
     assert_eq!(admit(&mut node, 1, driver_offer(1, start(), home())), Stop::None);
     assert_eq!(flow(&node, start(), Side::Drivers), 0.0, "a pair alone has no others");

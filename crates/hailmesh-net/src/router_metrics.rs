@@ -77,7 +77,7 @@ mod tests {
         let router = crate::gossip::behaviour(&network, &GossipConfig::default()).unwrap();
         let mut router = count(router, Some(&mut registry));
         let cell = Cell::at(GeoPoint::from_degrees(40.7580, -73.9855).unwrap(), Resolution::TOPIC);
-        let topic = Topic::offers(&network, cell);
+        let topic = Topic::drivers(&network, cell);
         router.subscribe(&IdentTopic::new(topic.to_string())).unwrap();
         let mut shown = String::new();
         text::encode(&mut shown, &registry).unwrap();

@@ -9,14 +9,16 @@ use hailmesh_types::{Cell, NetworkName, Resolution};
 /// What a topic carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subject {
-    /// Offers whose cell lies in this resolution-7 cell.
-    Offers(Cell),
+    /// Offers of drivers whose cell lies in this resolution-7 cell.
+    Drivers(Cell),
+    /// Offers of waiting riders whose cell lies in this resolution-7 cell.
+    Riders(Cell),
     /// Evidence and revocations.
     Evidence,
 }
 
-/// A topic of one network: `/hailmesh/1/<network>/offers/<cell>` or
-/// `/hailmesh/1/<network>/evidence`.
+/// A topic of one network: `/hailmesh/1/<network>/drivers/<cell>`,
+/// `/hailmesh/1/<network>/riders/<cell>` or `/hailmesh/1/<network>/evidence`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Topic {
     network: NetworkName,
@@ -29,10 +31,16 @@ pub struct Topic {
 pub struct TopicError;
 
 impl Topic {
-    /// The offers topic that `cell` belongs to: that of its resolution-7 parent.
+    /// The topic of drivers' offers that `cell` belongs to: that of its resolution-7 parent.
     #[must_use]
-    pub fn offers(network: &NetworkName, cell: Cell) -> Self {
-        Self { network: network.clone(), subject: Subject::Offers(cell.parent(Resolution::TOPIC)) }
+    pub fn drivers(network: &NetworkName, cell: Cell) -> Self {
+        Self { network: network.clone(), subject: Subject::Drivers(cell.parent(Resolution::TOPIC)) }
+    }
+
+    /// The topic of riders' offers that `cell` belongs to: that of its resolution-7 parent.
+    #[must_use]
+    pub fn riders(network: &NetworkName, cell: Cell) -> Self {
+        Self { network: network.clone(), subject: Subject::Riders(cell.parent(Resolution::TOPIC)) }
     }
 
     /// The evidence topic.
@@ -56,9 +64,11 @@ impl Topic {
 
 impl fmt::Display for Topic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let network = &self.network;
         match self.subject {
-            Subject::Offers(cell) => write!(f, "/hailmesh/1/{}/offers/{:015x}", self.network, cell.index()),
-            Subject::Evidence => write!(f, "/hailmesh/1/{}/evidence", self.network),
+            Subject::Drivers(cell) => write!(f, "/hailmesh/1/{network}/drivers/{:015x}", cell.index()),
+            Subject::Riders(cell) => write!(f, "/hailmesh/1/{network}/riders/{:015x}", cell.index()),
+            Subject::Evidence => write!(f, "/hailmesh/1/{network}/evidence"),
         }
     }
 }
@@ -73,7 +83,12 @@ impl FromStr for Topic {
         if subject == "evidence" {
             return Ok(Self { network, subject: Subject::Evidence });
         }
-        let digits = subject.strip_prefix("offers/").ok_or(TopicError)?;
+        let (side, digits) = subject.split_once('/').ok_or(TopicError)?;
+        let subject: fn(Cell) -> Subject = match side {
+            "drivers" => Subject::Drivers,
+            "riders" => Subject::Riders,
+            _ => return Err(TopicError),
+        };
         let lower_hex = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
         if digits.len() != 15 || !digits.bytes().all(lower_hex) {
             return Err(TopicError);
@@ -81,7 +96,7 @@ impl FromStr for Topic {
         let index = u64::from_str_radix(digits, 16).map_err(|_| TopicError)?;
         let topic = Resolution::TOPIC.get();
         let cell = Cell::from_index(index, topic, topic).map_err(|_| TopicError)?;
-        Ok(Self { network, subject: Subject::Offers(cell) })
+        Ok(Self { network, subject: subject(cell) })
     }
 }
 
@@ -107,9 +122,14 @@ mod tests {
     fn topics_round_trip() {
         let place: GeoPoint = "40.7580,-73.9855".parse().unwrap();
         let network = NetworkName::default();
-        let topic = Topic::offers(&network, Cell::at(place, Resolution::PICKUP));
-        assert_eq!(topic.to_string(), "/hailmesh/1/main/offers/872a100d6ffffff");
-        assert_eq!(topic.to_string().parse(), Ok(topic));
+        let cell = Cell::at(place, Resolution::PICKUP);
+        for (topic, text) in [
+            (Topic::drivers(&network, cell), "/hailmesh/1/main/drivers/872a100d6ffffff"),
+            (Topic::riders(&network, cell), "/hailmesh/1/main/riders/872a100d6ffffff"),
+        ] {
+            assert_eq!(topic.to_string(), text);
+            assert_eq!(text.parse(), Ok(topic));
+        }
         let evidence = Topic::evidence(&network);
         assert_eq!(evidence.to_string().parse(), Ok(evidence));
     }
@@ -122,9 +142,10 @@ mod tests {
             "/hailmesh/2/main/evidence",
             "/hailmesh/1/Main/evidence",
             "/hailmesh/1/main/evidence/",
-            "/hailmesh/1/main/offers/892a100d2c3ffff",
-            "/hailmesh/1/main/offers/872A100D2FFFFFF",
-            "/hailmesh/1/main/offers/0872a100d2ffffff",
+            "/hailmesh/1/main/offers/872a100d6ffffff",
+            "/hailmesh/1/main/drivers/892a100d2c3ffff",
+            "/hailmesh/1/main/riders/872A100D2FFFFFF",
+            "/hailmesh/1/main/drivers/0872a100d2ffffff",
         ] {
             assert_eq!(text.parse::<Topic>(), Err(TopicError), "{text}");
         }

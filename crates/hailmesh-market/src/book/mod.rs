@@ -167,21 +167,21 @@ impl OfferBook {
         self.entries.iter().filter(|(_, entry)| entry.end(side).is_some_and(|end| end > now)).count()
     }
 
-    /// How many partners of both sides newly appear per second, judged by Little's law:
-    /// how many are there divided by how long they have been, on average, but `least` at
-    /// the least. One of `partner`'s side is left out: whoever asks has a pair in mind
-    /// and asks about the others.
+    /// How many of a side newly appear per second, judged by Little's law: how many are
+    /// there, but for so many, divided by how long they have been, on average, but `least`
+    /// at the least.
     #[must_use]
-    pub fn flow_per_s(&self, now: Timestamp, partner: Side, least: Duration) -> f64 {
-        let flow = |(side, shelf): (Side, &Shelf)| {
-            let others = shelf.offers.saturating_sub(usize::from(side == partner));
-            if others == 0 {
-                return 0.0;
-            }
-            let mean_ms = now.as_millis().saturating_sub(shelf.since_ms / shelf.offers as u64);
-            others as f64 * 1_000.0 / mean_ms.max(u64::from(least.as_millis()).max(1)) as f64
+    pub fn flow_per_s(&self, now: Timestamp, side: Side, without: usize, least: Duration) -> f64 {
+        let shelf = match side {
+            Side::Drivers => &self.drivers,
+            Side::Riders => &self.riders,
         };
-        [(Side::Drivers, &self.drivers), (Side::Riders, &self.riders)].into_iter().map(flow).sum()
+        let others = shelf.offers.saturating_sub(without);
+        if others == 0 {
+            return 0.0;
+        }
+        let mean_ms = now.as_millis().saturating_sub(shelf.since_ms / shelf.offers as u64);
+        others as f64 * 1_000.0 / mean_ms.max(u64::from(least.as_millis()).max(1)) as f64
     }
 
     /// How many offers are booked, of both sides, expired ones included until

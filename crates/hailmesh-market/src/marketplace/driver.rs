@@ -67,6 +67,8 @@ pub(super) struct DriverSide {
     pub(super) away: bool,
     /// Since when it listens.
     pub(super) woke: Timestamp,
+    /// Until then there are so many other free cars that they are not listened to.
+    pub(super) crowded_until: Timestamp,
     /// Ride keys that the user has declined: the node does not invite them on its own,
     /// or it would ring the phone again that was just put down.
     pub(super) declined: VecDeque<PublicKey>,
@@ -141,6 +143,7 @@ impl DriverSide {
             ride_ends: None,
             away: false,
             woke: Timestamp::MIN,
+            crowded_until: Timestamp::MIN,
             declined: VecDeque::new(),
             by_identity: Buckets::new(limits.requests_per_identity, limits.request_buckets, hash_key),
             by_origin: Buckets::new(limits.requests_per_origin, limits.request_buckets, hash_key),
@@ -250,11 +253,17 @@ impl Marketplace {
         self.bind_driver(now, turn, &request, plan);
     }
 
-    /// Whether waiting riders outnumber free drivers, as far as this node hears.
+    /// Whether waiting riders outnumber free drivers in as large a place, as far as this node
+    /// hears.
     pub(super) fn is_scarce(&self, now: Timestamp) -> bool {
         use crate::book::Side;
-        self.config.timers.collect > Duration::ZERO
-            && self.book.live_count(Side::Riders, now) > self.book.live_count(Side::Drivers, now) + 1
+        if self.config.timers.collect == Duration::ZERO || self.is_resting(now) {
+            return false;
+        }
+        // Each side is heard from so many topics.
+        let riders = self.book.live_count(Side::Riders, now) * self.own_ring.len().max(1);
+        let drivers = (self.book.live_count(Side::Drivers, now) + 1) * self.ring.len().max(1);
+        riders > drivers
     }
 
     /// P6.20: whether this REQUEST gets an ACCEPT, and on which terms.

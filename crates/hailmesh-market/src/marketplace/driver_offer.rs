@@ -1,14 +1,14 @@
 //! The driver's own offer: where, when and what is published (P13.9, P14).
 
 use hailmesh_types::{Cell, Duration, GeoPoint, Resolution, Timestamp};
-use hailmesh_wire::{DriverOffer, DriverTerms, Extensions, Topic, Verified};
+use hailmesh_wire::{DriverOffer, DriverTerms, Extensions, Verified};
 
 use crate::book::Side;
 use crate::command::{Answer, CommandError, DriverProfile};
 use crate::handshake::LaneState;
 use crate::journal::{Record, Role};
 use crate::output::{Event, Output};
-use crate::position::{PublishedPosition, RingChange};
+use crate::position::PublishedPosition;
 
 use super::Marketplace;
 use super::driver::OFFERS_KEPT;
@@ -134,17 +134,14 @@ impl Marketplace {
         }
         let width = self.listening_width(now, cell);
         self.ring_known = self.book.len();
-        let RingChange { join, leave } = self.ring.follow(now, cell, width);
-        for cell in join {
-            let topic = Topic::offers(&self.config.network, cell);
-            self.out(Output::Subscribe(topic));
+        let change = self.ring.follow(now, cell, width);
+        self.join_and_leave(self.partners(), change);
+        if let Some(width) = self.own_width(now, width) {
+            let change = self.own_ring.follow(now, cell, width);
+            self.join_and_leave(self.side(), change);
         }
-        for cell in leave {
-            let topic = Topic::offers(&self.config.network, cell);
-            self.out(Output::Unsubscribe(topic));
-        }
-        let due = self.ring.next_deadline();
-        self.timers.set_or_clear(Timer::Ring, due);
+        let dues = [self.ring.next_deadline(), self.own_ring.next_deadline()];
+        self.timers.set_or_clear(Timer::Ring, dues.into_iter().flatten().min());
     }
 
     /// Something that the offer says has changed: it is published again, soon, but not
@@ -199,9 +196,7 @@ impl Marketplace {
         };
         // Where many offer, a newcomer hears some of them every second anyway; if every one
         // of them answered it, a busy place would only talk about who listens.
-        let side = if self.driver.is_some() { Side::Drivers } else { Side::Riders };
-        let away = self.driver.as_ref().is_some_and(|driver| driver.away);
-        let crowded = away || self.book.live_count(side, now) >= CROWD;
+        let crowded = self.own_ring.is_empty() || self.book.live_count(self.side(), now) >= CROWD;
         if !crowded && out.is_some_and(|cell| cell.parent(Resolution::TOPIC) == topic) {
             let delay = self.jitter(Duration::from_millis(200));
             // One offer is kept back: a node that starts again, or whose cell changes, is
@@ -258,7 +253,7 @@ impl Marketplace {
             driver.published += 1;
             driver.last_published = Some(now);
         }
-        self.out(Output::Publish { topic: Topic::offers(&self.config.network, cell), bytes });
+        self.out(Output::Publish { topic: self.offer_topic(Side::Drivers, cell), bytes });
         self.notify(Event::OfferPublished { role: Role::Driver, seq });
         self.timers.set(Timer::Publish, refresh);
     }
@@ -307,7 +302,7 @@ impl Marketplace {
             driver.live = false;
             driver.drafted = false;
         }
-        let topic = Topic::offers(&self.config.network, cell);
+        let topic = self.offer_topic(Side::Drivers, cell);
         self.out(Output::Publish { topic, bytes: offer.bytes().clone() });
         self.notify(Event::OfferWithdrawn { role: Role::Driver });
     }

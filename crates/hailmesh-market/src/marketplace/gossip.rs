@@ -9,7 +9,7 @@ use hailmesh_wire::{
 };
 
 use crate::admission::News;
-use crate::book::BookedDriver;
+use crate::book::{BookedDriver, Side};
 use crate::certificates::Level;
 use crate::handshake::RiderState;
 use crate::input::MessageRef;
@@ -118,15 +118,18 @@ impl Marketplace {
         if self.role.is_none() {
             return self.follow_listener(topic);
         }
-        if let Subject::Offers(cell) = topic.subject() {
-            self.refresh_for_listener(now, cell);
+        match (topic.subject(), self.side()) {
+            (Subject::Drivers(cell), Side::Drivers) | (Subject::Riders(cell), Side::Riders) => {
+                self.refresh_for_listener(now, cell);
+            }
+            _ => {}
         }
     }
 
     /// A relay listens where its peers do, so that they reach each other through it.
     fn follow_listener(&mut self, topic: Topic) {
         let most = self.config.limits.topics;
-        let has_room = self.followed.len() + self.ring.len() < most.saturating_sub(1);
+        let has_room = self.followed.len() + self.topics() < most.saturating_sub(1);
         if has_room && self.followed.insert(topic.clone(), ()).is_none() {
             self.out(Output::Subscribe(topic));
         }

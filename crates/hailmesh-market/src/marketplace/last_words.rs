@@ -10,8 +10,9 @@
 //! on from the store begins above that block, so the number is not used twice (E6).
 
 use hailmesh_types::{PublicKey, Timestamp};
-use hailmesh_wire::{AnyStatement, DriverOffer, Extensions, RiderOffer, Topic};
+use hailmesh_wire::{AnyStatement, DriverOffer, Extensions, RiderOffer};
 
+use crate::book::Side;
 use crate::output::Output;
 
 use super::Marketplace;
@@ -28,7 +29,7 @@ impl Marketplace {
         if self.halted.is_some() {
             return None;
         }
-        let (cell, bytes) = match AnyStatement::decode(sent.to_vec()).ok()? {
+        let (side, cell, bytes) = match AnyStatement::decode(sent.to_vec()).ok()? {
             AnyStatement::DriverOffer(offer) if offer.body().live.is_some() => {
                 let body = offer.body();
                 let (key, cell) = (*offer.signer(), body.cell);
@@ -43,7 +44,7 @@ impl Marketplace {
                     ext: Extensions::NONE,
                     ..body.clone()
                 };
-                (cell, self.sign(&self.signing_for(&key)?, withdrawn).bytes().clone())
+                (Side::Drivers, cell, self.sign(&self.signing_for(&key)?, withdrawn).bytes().clone())
             }
             AnyStatement::RiderOffer(offer) if offer.body().live.is_some() => {
                 let body = offer.body();
@@ -59,11 +60,11 @@ impl Marketplace {
                     ext: Extensions::NONE,
                     ..body.clone()
                 };
-                (cell, self.sign(&self.signing_for(&key)?, withdrawn).bytes().clone())
+                (Side::Riders, cell, self.sign(&self.signing_for(&key)?, withdrawn).bytes().clone())
             }
             _ => return None,
         };
-        Some(Output::Publish { topic: Topic::offers(&self.config.network, cell), bytes })
+        Some(Output::Publish { topic: self.offer_topic(side, cell), bytes })
     }
 
     /// A sequence number of this key that nothing was signed with, from the block that

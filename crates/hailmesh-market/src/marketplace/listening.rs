@@ -6,8 +6,9 @@ use hailmesh_wire::{DriverOffer, RiderOffer, Topic};
 
 use crate::book::Side;
 use crate::journal::SlotRef;
+use crate::matching::Policy;
 use crate::output::Output;
-use crate::position::Width;
+use crate::position::{RingChange, Width};
 
 use super::Marketplace;
 use super::timers::Timer;
@@ -26,14 +27,11 @@ const CROWD_M: f64 = 1_500.0;
 /// Once it listens less far, so much less must be there before it listens farther again:
 /// topics are not left and joined in turn.
 const SLACK: usize = 2;
-/// A free driver among many need not look for riders while there are so many cars for
-/// every rider who waits.
-const IDLE_CARS_PER_RIDER: usize = 8;
-/// How long it then does not listen, and by how much that varies.
-const DOZE: Duration = Duration::from_secs(180);
-const DOZE_VARIES: Duration = Duration::from_secs(60);
-/// How long it listens before it judges what is there. Both sides refresh their offers
-/// equally often (P13.9), so that a part of them tells their proportion.
+/// How long a free driver among many does not listen to the others, and by how much that
+/// varies.
+const REST: Duration = Duration::from_secs(180);
+const REST_VARIES: Duration = Duration::from_secs(60);
+/// How long it listens before it judges what is there.
 const LOOK: Duration = Duration::from_secs(15);
 /// A car that has been free for so long looks for riders farther away...
 const LEFT_OVER: Duration = Duration::from_secs(20);
@@ -50,12 +48,16 @@ const REMEMBERED: Duration = Duration::from_secs(20);
 impl Marketplace {
     /// How far around its cell this node listens.
     pub(super) fn listening_width(&self, now: Timestamp, cell: Cell) -> Width {
-        let other = if self.driver.is_some() { Side::Riders } else { Side::Drivers };
+        // Nearer cars than this one hear who wants a ride farther away.
+        if self.is_resting(now) {
+            return Width::Near;
+        }
         let width = self.ring.width();
         let slack = |now_less: bool| if now_less { SLACK } else { 1 };
         let (sparse, crowd) = (slack(width != Width::Wide), slack(width == Width::Near));
         let all = self.book.len();
-        let is_sparse = self.book.live_count(other, now) < SPARSE / sparse && all < SPARSE_IN_ALL / sparse;
+        let is_sparse =
+            self.book.live_count(self.partners(), now) < SPARSE / sparse && all < SPARSE_IN_ALL / sparse;
         // Its book is empty because it did not listen, not because nobody is there.
         let remembers = self.driver.as_ref().is_some_and(|driver| now < driver.woke + REMEMBERED);
         if is_sparse && !(remembers && width < Width::Wide) {
@@ -105,26 +107,92 @@ impl Marketplace {
         if self.book.len() >= self.ring_known + (self.ring_known / 4).max(SPARSE) {
             self.ring_known = self.book.len();
             self.follow_ring(now);
+            if self.book.live_count(self.side(), now) >= self.config.idle_crowd {
+                self.rest_from_crowd(now);
+            }
         }
     }
 
-    /// A free car among so many free cars that nobody around waits for one: whoever comes
-    /// hears its offer and asks, so that it need not look for riders. It looks again after
-    /// a while, or when it has been taken.
-    fn doze_in_crowd(&mut self, now: Timestamp) {
+    /// How far around it this node listens to its own side; none: not at all for now.
+    ///
+    /// What others of its side offer tells a node how many compete, and by listening it
+    /// passes on what its neighbours say. Its own cell is enough for both, unless the
+    /// policy compares it with all competitors.
+    pub(super) fn own_width(&self, now: Timestamp, width: Width) -> Option<Width> {
+        if self.config.policy != Policy::Nearest {
+            return Some(width);
+        }
+        (!self.is_resting(now)).then_some(Width::Home)
+    }
+
+    /// Whether this is a free car among so many that it does not listen to them.
+    pub(super) fn is_resting(&self, now: Timestamp) -> bool {
+        self.driver.as_ref().is_some_and(|driver| now < driver.crowded_until)
+    }
+
+    /// A free car among so many free cars does not listen to them for a while; to riders
+    /// it does. Then it looks again.
+    fn rest_from_crowd(&mut self, now: Timestamp) {
         let Some(driver) = self.driver.as_ref() else { return };
-        if !driver.online || !driver.is_free() || self.config.timers.listen_ahead == Duration::ZERO {
+        if !driver.online || !driver.is_free() {
             return;
         }
         let Some(here) = driver.cell().map(Cell::centre) else { return };
-        let cars = self.book.count_within::<DriverOffer>(here, CROWD_M, now);
-        let riders = self.book.count_within::<RiderOffer>(here, CROWD_M, now);
-        if !driver.live || cars < self.config.idle_crowd || cars < IDLE_CARS_PER_RIDER * riders {
-            self.follow_ring(now);
-            return self.timers.set(Timer::Listen, now + LOOK);
+        let stays =
+            self.config.timers.listen_ahead == Duration::ZERO || self.config.policy != Policy::Nearest;
+        let cars = || self.book.count_within::<DriverOffer>(here, CROWD_M, now);
+        let pause = if stays || !driver.live || cars() < self.config.idle_crowd {
+            LOOK
+        } else {
+            let pause = REST.saturating_add(self.jitter(REST_VARIES));
+            if let Some(driver) = self.driver.as_mut() {
+                driver.crowded_until = now + pause;
+            }
+            let change = self.own_ring.leave_all();
+            self.join_and_leave(self.side(), change);
+            pause.saturating_add(LOOK)
+        };
+        self.follow_ring(now);
+        self.timers.set(Timer::Listen, now + pause);
+    }
+
+    /// The side that this node is on, and the one it looks for.
+    pub(super) const fn side(&self) -> Side {
+        if self.driver.is_some() { Side::Drivers } else { Side::Riders }
+    }
+
+    pub(super) const fn partners(&self) -> Side {
+        if self.driver.is_some() { Side::Riders } else { Side::Drivers }
+    }
+
+    /// The topic of offers of a side there.
+    pub(super) fn offer_topic(&self, side: Side, cell: Cell) -> Topic {
+        match side {
+            Side::Drivers => Topic::drivers(&self.config.network, cell),
+            Side::Riders => Topic::riders(&self.config.network, cell),
         }
-        let until = now + DOZE.saturating_add(self.jitter(DOZE_VARIES));
-        self.stop_listening(until);
+    }
+
+    /// How many topics of offers are joined.
+    pub(super) fn topics(&self) -> usize {
+        self.ring.len() + self.own_ring.len()
+    }
+
+    pub(super) fn join_and_leave(&mut self, side: Side, change: RingChange) {
+        for cell in change.join {
+            self.out(Output::Subscribe(self.offer_topic(side, cell)));
+        }
+        for cell in change.leave {
+            self.out(Output::Unsubscribe(self.offer_topic(side, cell)));
+        }
+    }
+
+    /// Leaves all topics of offers.
+    fn leave_topics(&mut self) {
+        let (others, own) = (self.ring.leave_all(), self.own_ring.leave_all());
+        self.join_and_leave(self.partners(), others);
+        self.join_and_leave(self.side(), own);
+        self.timers.clear(Timer::Ring);
     }
 
     /// The ride of this slot is firm, or its rider has boarded: when it should end. The
@@ -162,11 +230,7 @@ impl Marketplace {
         if let Some(driver) = self.driver.as_mut() {
             driver.away = true;
         }
-        for cell in self.ring.leave_all().leave {
-            let topic = Topic::offers(&self.config.network, cell);
-            self.out(Output::Unsubscribe(topic));
-        }
-        self.timers.clear(Timer::Ring);
+        self.leave_topics();
         self.timers.set(Timer::Listen, until);
     }
 
@@ -180,11 +244,7 @@ impl Marketplace {
         }
         let Some(rider) = self.rider.as_mut() else { return };
         rider.away = true;
-        for cell in self.ring.leave_all().leave {
-            let topic = Topic::offers(&self.config.network, cell);
-            self.out(Output::Unsubscribe(topic));
-        }
-        self.timers.clear(Timer::Ring);
+        self.leave_topics();
     }
 
     /// Joins the topics around again: the ride is about to end, or has ended early.
@@ -193,6 +253,7 @@ impl Marketplace {
         let Some(driver) = self.driver.as_mut() else { return };
         if std::mem::take(&mut driver.away) {
             driver.woke = now;
+            driver.crowded_until = Timestamp::MIN;
             self.follow_ring(now);
         }
         self.judge_crowd_later(now);
@@ -219,7 +280,7 @@ impl Marketplace {
         if self.driver.as_ref().is_some_and(|driver| driver.away) {
             self.listen_again(now);
         } else {
-            self.doze_in_crowd(now);
+            self.rest_from_crowd(now);
         }
     }
 }

@@ -62,6 +62,9 @@ use rider::RiderSide;
 use sharing::Seen;
 use timers::Timers;
 
+/// Topics of the own side that a node follows, at the most: two rings.
+const OWN_TOPICS_MAX: usize = 19;
+
 pub use history::StoredRide;
 pub use recover::RecoverError;
 pub use timers::Timer;
@@ -104,7 +107,9 @@ pub struct Marketplace {
     book: OfferBook,
     admission: Admission,
     witness: Witness,
+    /// Topics of the other side, and of the own one.
     ring: TopicRing,
+    own_ring: TopicRing,
     /// Offers known when the ring was last looked at.
     ring_known: usize,
     followed: BTreeMap<hailmesh_wire::Topic, ()>,
@@ -242,7 +247,8 @@ impl Marketplace {
             witness: Witness::new(limits.witnessed_accepts, limits.witness_span)
                 .with_signatures(Arc::clone(&signatures))
                 .with_hash_key(hash_key),
-            ring: TopicRing::new(limits.topics),
+            ring: TopicRing::new(limits.topics.saturating_sub(OWN_TOPICS_MAX)),
+            own_ring: TopicRing::new(OWN_TOPICS_MAX),
             ring_known: 0,
             followed: BTreeMap::new(),
             driver: None,

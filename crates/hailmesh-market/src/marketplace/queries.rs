@@ -122,7 +122,7 @@ impl Marketplace {
             late: stats.late(),
             accepted: stats.accepted(),
             last_offer,
-            topics: self.ring.len() + self.followed.len() + 1,
+            topics: self.topics() + self.followed.len() + 1,
             away: self.driver.as_ref().is_some_and(|driver| driver.away)
                 || self.rider.as_ref().is_some_and(|rider| rider.away),
             peers: self.peers.len(),

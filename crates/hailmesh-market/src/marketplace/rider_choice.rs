@@ -159,10 +159,19 @@ impl Marketplace {
     /// [`Reach`]: crate::matching::Reach
     pub(super) fn near(&self, now: Timestamp, partner: Side) -> Option<Duration> {
         let reach = self.config.reach();
-        let flow = self.book.flow_per_s(now, partner, reach.turnover);
-        #[expect(clippy::cast_precision_loss, reason = "at most 64 topics")]
-        let area_km2 = self.ring.len().max(1) as f64 * TOPIC_KM2;
-        reach.near(flow, area_km2, self.config.speed_kmh)
+        // Each side is known as far around as it is listened to.
+        let flow_per_km2 = |side: Side| {
+            let ring = if side == self.side() { &self.own_ring } else { &self.ring };
+            if ring.is_empty() && side == self.side() {
+                return 0.0; // what is left in the book is of before
+            }
+            #[expect(clippy::cast_precision_loss, reason = "at most 64 topics")]
+            let area_km2 = ring.len().max(1) as f64 * TOPIC_KM2;
+            let without = usize::from(side == partner);
+            self.book.flow_per_s(now, side, without, reach.turnover) / area_km2
+        };
+        let flow = flow_per_km2(Side::Drivers) + flow_per_km2(Side::Riders);
+        reach.near(flow, 1.0, self.config.speed_kmh)
     }
 
     fn drive_to(&self, booked: &BookedDriver, search: &Search) -> Duration {

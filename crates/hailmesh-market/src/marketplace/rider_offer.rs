@@ -58,7 +58,7 @@ impl Marketplace {
             ext: Extensions::NONE,
         };
         let offer = self.sign(&chain.signing, body);
-        let topic = Topic::offers(&self.config.network, cell);
+        let topic = Topic::riders(&self.config.network, cell);
         let bytes = offer.bytes().clone();
         if let Some(search) = self.rider.as_mut().and_then(|rider| rider.search.as_mut()) {
             search.offer = Some(offer);
@@ -90,7 +90,7 @@ impl Marketplace {
             ext: Extensions::NONE,
         };
         let offer = self.sign(&chain.signing, body);
-        let topic = Topic::offers(&self.config.network, live.body().cell);
+        let topic = Topic::riders(&self.config.network, live.body().cell);
         if let Some(search) = self.rider.as_mut().and_then(|rider| rider.search.as_mut()) {
             search.offer = None;
         }

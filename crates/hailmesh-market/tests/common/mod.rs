@@ -198,7 +198,7 @@ impl Node {
     }
 
     pub(crate) fn hear(&mut self, bytes: &[u8]) -> Judgement {
-        self.hear_on(&Topic::offers(&network(), home()), peer(1), bytes)
+        self.hear_on(&Topic::drivers(&network(), home()), peer(1), bytes)
     }
 
     pub(crate) fn hear_on(&mut self, topic: &Topic, source: PeerKey, bytes: &[u8]) -> Judgement {

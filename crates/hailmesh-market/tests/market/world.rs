@@ -147,6 +147,11 @@ impl World {
     }
 
     /// Starts a host from its journal, as after a crash.
+    /// The topics that a host has joined.
+    pub(crate) fn topics(&self, name: Name) -> impl Iterator<Item = &Topic> {
+        self.hosts[name].topics.iter()
+    }
+
     pub(crate) fn start(&mut self, name: Name) {
         self.start_with(name, false).unwrap();
     }

@@ -182,7 +182,7 @@ async fn metrics_are_registered_and_name_no_topic() {
     let mut registry = Registry::default();
     let (handle, mut events, _task) =
         Service::start(config(TCP), &seed("node"), Some(&mut registry)).await.unwrap();
-    let topic = Topic::offers(&NetworkName::default(), "40.7580,-73.9855".parse().map(place).unwrap());
+    let topic = Topic::drivers(&NetworkName::default(), "40.7580,-73.9855".parse().map(place).unwrap());
     handle.send(Command::Subscribe(topic.clone())).await.unwrap();
     handle.send(Command::Publish { topic: topic.clone(), data: vec![1] }).await.unwrap();
     while !matches!(events.next().await.unwrap(), Event::Published { .. }) {}

@@ -162,7 +162,7 @@ const PLAIN: &[Key] = &[
     key(
         "policy.idle_crowd",
         None,
-        "Free cars known near by from which on a free driver that hardly any rider waits for stops listening for a while.",
+        "Free cars known near by from which on a free driver stops listening to other cars for a while.",
     ),
     key(
         "log.level",

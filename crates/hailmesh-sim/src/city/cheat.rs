@@ -127,7 +127,7 @@ impl Host {
         self.peer = PeerKey::from_bytes(pen.key.verifying_key().to_bytes());
         self.say(at_ms, What::Identity(self.peer));
         let cell = Cell::at(shared.roads().point(self.cheat().at), Resolution::PICKUP);
-        let topic = Topic::offers(&shared.config.network, cell);
+        let topic = Topic::drivers(&shared.config.network, cell);
         self.topics.push(topic.clone());
         self.joined.push((topic.clone(), true));
         self.say(at_ms, What::Joined(topic));
@@ -142,7 +142,7 @@ impl Host {
         cheat.seq += 1;
         let (trick, seq) = (cheat.trick, cheat.seq);
         let cell = Cell::at(shared.roads().point(cheat.at), Resolution::PICKUP);
-        let topic = Topic::offers(&shared.config.network, cell);
+        let topic = Topic::drivers(&shared.config.network, cell);
         let publish = |host: &mut Self, bytes: Arc<[u8]>| {
             host.say(at_ms, What::Publish { topic: topic.clone(), bytes });
         };

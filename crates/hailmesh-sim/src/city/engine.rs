@@ -503,6 +503,9 @@ impl Engine {
             greeters.insert(list[draws.between(0, all - 1) as usize]);
         }
         let peer = self.peer(from);
+        // Who offers nothing there has nothing to say to a newcomer.
+        let offers = self.offers.get(&topic);
+        greeters.retain(|greeter| offers.is_some_and(|offers| offers.contains_key(greeter)));
         for greeter in greeters {
             if greeter != from {
                 let at_ms = at_ms + u64::from(draws.between(least, most));

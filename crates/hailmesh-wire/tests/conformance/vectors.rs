@@ -121,13 +121,19 @@ fn hashes() {
     hashes.push(json!({
         "what": "digest", "salt": hex([0x5a; 16]), "author": public(DRIVER).to_string(), "hash": hex(digest),
     }));
-    let offers = Topic::offers(&network_name(), ride.offer.body().cell).to_string();
+    let home = ride.offer.body().cell;
+    let drivers = Topic::drivers(&network_name(), home).to_string();
+    for (side, topic) in
+        [("drivers", drivers.clone()), ("riders", Topic::riders(&network_name(), home).to_string())]
+    {
+        hashes.push(json!({
+            "what": "topic", "network": network_name().as_str(), "side": side, "cell": cell(7).index(),
+            "topic": topic,
+        }));
+    }
     hashes.push(json!({
-        "what": "topic", "network": network_name().as_str(), "cell": cell(7).index(), "topic": offers.clone(),
-    }));
-    hashes.push(json!({
-        "what": "message_id", "topic": offers.clone(), "message": hex(ride.offer.bytes()),
-        "hash": hex(message_id(&offers, ride.offer.bytes())),
+        "what": "message_id", "topic": drivers.clone(), "message": hex(ride.offer.bytes()),
+        "hash": hex(message_id(&drivers, ride.offer.bytes())),
     }));
     golden("hashes.json", &json!({ "hashes": hashes }));
 }

@@ -18,7 +18,7 @@ use super::timers::Timer;
 
 /// Open INVITEs at the most (P5.11).
 const INVITES_MAX: usize = 3;
-/// INVITEs of one slot that are remembered: nobody is invited twice for it.
+/// INVITEs of one slot that are remembered, the latest: nobody is invited twice for it.
 const INVITED_MAX: usize = 256;
 /// Waiting riders and free drivers that a driver compares, at the most.
 const VIEW_MAX: usize = 64;
@@ -62,7 +62,7 @@ impl Marketplace {
         driver.invites.retain(|invite| invite.until > now || invite.slot == slot);
         let open = driver.invites.iter().filter(|invite| invite.until > now).count();
         let engaged = !driver.pending.is_empty() || !driver.collected.is_empty();
-        if engaged || open >= limit || driver.invites.len() >= INVITED_MAX || now < self.quiet_until {
+        if engaged || open >= limit || now < self.quiet_until {
             return self.timers.set(Timer::Invite, later.max(self.quiet_until));
         }
         let waiting = self.waiting(now);
@@ -192,6 +192,10 @@ impl Marketplace {
         let until = now + self.config.timers.invite_valid;
         let open = OpenInvite { rider: *rider, attempt: terms.attempt, slot, until };
         if let Some(driver) = self.driver.as_mut() {
+            // A car that stands for an hour goes on inviting; whom it invited first is long gone.
+            if driver.invites.len() >= INVITED_MAX {
+                driver.invites.remove(0);
+            }
             driver.invites.push(open);
         }
         let frame = Frame::statement(invite.bytes()).with(Attachment::DriverOffer(own.bytes().to_vec()));

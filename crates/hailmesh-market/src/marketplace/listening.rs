@@ -18,9 +18,8 @@ use super::timers::Timer;
 const AWAY_LEAST: Duration = Duration::from_secs(60);
 
 /// Below so many live offers of the other side a node listens farther around (P13.2),
-/// unless it knows so many in all: a car among cars has nothing to gain from more cars.
+/// unless it knows as many of its own: a car among cars has nothing to gain from more cars.
 const SPARSE: usize = 8;
-const SPARSE_IN_ALL: usize = 64;
 /// From so many live offers within this distance on a node listens to what is near only.
 const CROWD: usize = 100;
 const CROWD_M: f64 = 1_500.0;
@@ -55,9 +54,9 @@ impl Marketplace {
         let width = self.ring.width();
         let slack = |now_less: bool| if now_less { SLACK } else { 1 };
         let (sparse, crowd) = (slack(width != Width::Wide), slack(width == Width::Near));
-        let all = self.book.len();
-        let is_sparse =
-            self.book.live_count(self.partners(), now) < SPARSE / sparse && all < SPARSE_IN_ALL / sparse;
+        let is_sparse = [self.partners(), self.side()]
+            .into_iter()
+            .all(|side| self.book.live_count(side, now) < SPARSE / sparse);
         // Its book is empty because it did not listen, not because nobody is there.
         let remembers = self.driver.as_ref().is_some_and(|driver| now < driver.woke + REMEMBERED);
         if is_sparse && !(remembers && width < Width::Wide) {
@@ -67,11 +66,25 @@ impl Marketplace {
         if self.is_left_over(now, here) || self.has_waited(now, here) {
             return Width::Wide;
         }
-        let near = || {
-            self.book.count_within::<DriverOffer>(here, CROWD_M, now)
-                + self.book.count_within::<RiderOffer>(here, CROWD_M, now)
-        };
-        if all >= CROWD / crowd && near() >= CROWD / crowd { Width::Near } else { Width::Usual }
+        let near = || self.cars_near(now, here) + self.riders_near(now, here);
+        if self.book.len() >= CROWD / 2 && near() >= CROWD / crowd { Width::Near } else { Width::Usual }
+    }
+
+    /// Free cars within [`CROWD_M`].
+    fn cars_near(&self, now: Timestamp, here: GeoPoint) -> usize {
+        let known = self.book.count_within::<DriverOffer>(here, CROWD_M, now);
+        if self.side() == Side::Drivers { self.extrapolate(known) } else { known }
+    }
+
+    /// Waiting riders within [`CROWD_M`].
+    fn riders_near(&self, now: Timestamp, here: GeoPoint) -> usize {
+        let known = self.book.count_within::<RiderOffer>(here, CROWD_M, now);
+        if self.side() == Side::Riders { self.extrapolate(known) } else { known }
+    }
+
+    /// Of its own side a node hears its cell, which is two thirds of what is near.
+    fn extrapolate(&self, known: usize) -> usize {
+        if self.own_ring.width() == Width::Home { known + known / 2 } else { known }
     }
 
     /// Whether this is a free car that hardly anybody near waits for, and not because of
@@ -80,12 +93,9 @@ impl Marketplace {
         let Some(driver) = self.driver.as_ref().filter(|driver| driver.online && driver.is_free()) else {
             return false;
         };
-        if now < driver.free_since + LEFT_OVER {
-            return false;
-        }
-        let riders = self.book.count_within::<RiderOffer>(here, CROWD_M, now);
-        riders < self.few(LEFT_OVER_RIDERS)
-            && self.book.count_within::<DriverOffer>(here, CROWD_M, now) < self.config.idle_crowd
+        now >= driver.free_since + LEFT_OVER
+            && self.riders_near(now, here) < self.few(LEFT_OVER_RIDERS)
+            && self.cars_near(now, here) < self.config.idle_crowd
     }
 
     /// Whether this is a rider who has waited for a while, and not because of other riders:
@@ -93,7 +103,7 @@ impl Marketplace {
     fn has_waited(&self, now: Timestamp, here: GeoPoint) -> bool {
         let search = self.rider.as_ref().and_then(|rider| rider.search.as_ref());
         search.is_some_and(|search| now >= search.started + LEFT_OVER)
-            && self.book.count_within::<RiderOffer>(here, CROWD_M, now) < self.few(WAITING_RIDERS)
+            && self.riders_near(now, here) < self.few(WAITING_RIDERS)
     }
 
     /// So many are few; twice as many for whoever listens to two rings because of them.
@@ -140,8 +150,8 @@ impl Marketplace {
         let Some(here) = driver.cell().map(Cell::centre) else { return };
         let stays =
             self.config.timers.listen_ahead == Duration::ZERO || self.config.policy != Policy::Nearest;
-        let cars = || self.book.count_within::<DriverOffer>(here, CROWD_M, now);
-        let pause = if stays || !driver.live || cars() < self.config.idle_crowd {
+        let few = || self.cars_near(now, here) < self.config.idle_crowd;
+        let pause = if stays || !driver.live || few() {
             LOOK
         } else {
             let pause = REST.saturating_add(self.jitter(REST_VARIES));

@@ -221,6 +221,8 @@ impl Host {
         person.next_ms = None;
         let outcome = &mut person.outcome;
         outcome.vehicle = Some(from);
+        // A car that stood there can be quicker than the word that it comes.
+        outcome.matched_ms.get_or_insert(arrival.at_ms);
         outcome.picked_up_ms = Some(arrival.at_ms);
         outcome.set_out = Some(arrival.set_out);
         outcome.pickup_m = arrival.drive_m;

@@ -360,7 +360,7 @@ impl Marketplace {
         }
         let witnessed = self.witness.observe_void(now, &void);
         self.accuse(now, witnessed);
-        self.outbox.done_where(&slot, |kind| matches!(kind, Kind::Release | Kind::Cosign));
+        self.heard_where(now, &slot, |kind| matches!(kind, Kind::Release | Kind::Cosign));
         let record = self.note_theirs(now, slot, &void);
         let terms = EndingTerms { ref_id: Some(void.id()), ..EndingTerms::default() };
         self.ride_on(now, turn, slot, RiderEvent::Void { accept, driver }, record, terms);

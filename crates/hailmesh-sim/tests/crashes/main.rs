@@ -1,0 +1,111 @@
+//! Crashes of production marketplaces at every persistence point, on virtual time, with a
+//! journal in memory and a network that loses, repeats and reorders what follows.
+//!
+//! `HAILMESH_CRASH_ONLY=SCHEDULE cargo test -p hailmesh-sim --test crashes -- --nocapture one`
+//! runs a single schedule by its name and tells what happened in it.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "this is a test")]
+
+mod fault;
+mod ledger;
+mod network;
+mod person;
+mod plan;
+mod point;
+mod run;
+mod scenario;
+mod search;
+mod watch;
+mod world;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fault::Fault;
+use plan::Plan;
+use run::run;
+use scenario::scenarios;
+use search::{Survey, search};
+
+/// Pairs of crashes that are run of one scenario; of more a sample is drawn.
+const PAIRS_MAX: usize = 1_000;
+
+/// From what samples are drawn.
+const SEED: u64 = 1;
+
+#[test]
+fn every_persistence_point_of_the_protocol_occurs() {
+    let mut seen: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for scenario in scenarios() {
+        let ran = run(scenario, &Plan::calm(scenario.name), None, None, false);
+        assert_eq!(ran.violations, [], "{}", scenario.name);
+        for point in ran.points {
+            seen.entry(point.kind.clause).or_default().insert(point.kind.records);
+        }
+    }
+    for (clause, kinds) in &seen {
+        println!("{clause}:");
+        for kind in kinds {
+            println!("    {kind}");
+        }
+    }
+    for clause in point::clauses_of_the_protocol() {
+        // Nobody here gives cause for evidence.
+        let occurs = clause == "W11" || seen.contains_key(clause.as_str());
+        assert!(occurs, "{clause} occurs in no scenario");
+    }
+}
+
+#[test]
+fn nobody_is_booked_twice_whenever_a_node_crashes() {
+    println!("seed {SEED}");
+    report(search(&scenarios(), Some(PAIRS_MAX), SEED));
+}
+
+/// All pairs of all scenarios: takes long.
+#[test]
+#[ignore = "all pairs of all scenarios take long"]
+fn nobody_is_booked_twice_by_any_pair_of_crashes() {
+    report(search(&scenarios(), None, SEED));
+}
+
+fn report(surveys: Vec<Survey>) {
+    let mut all = 0;
+    let mut broken = Vec::new();
+    for survey in surveys {
+        println!("{survey}");
+        all += survey.singles + survey.pairs;
+        broken.extend(survey.broken);
+    }
+    println!("{all} schedules");
+    for (plan, violation) in broken.iter().take(20) {
+        println!("HAILMESH_CRASH_ONLY={plan}: {} at {} ms: {}", violation.property, violation.at_ms, violation.what);
+    }
+    assert!(broken.is_empty(), "{} schedules break something", broken.len());
+}
+
+#[test]
+fn seeded_faults_are_found() {
+    let scenario = scenarios()[0];
+    for fault in Fault::ALL {
+        let caught = search::caught(scenario, fault);
+        assert!(!caught.is_empty(), "mutant {} is not caught", fault.name());
+        println!("mutant {}: caught by {}", fault.name(), caught.join(" "));
+    }
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "which schedule is replayed is said from outside")]
+fn one_schedule_by_its_name() {
+    let Ok(name) = std::env::var("HAILMESH_CRASH_ONLY") else { return };
+    let plan: Plan = name.parse().unwrap();
+    let scenario = scenarios().into_iter().find(|one| one.name == plan.scenario).expect("a scenario");
+    let calm = run(scenario, &Plan::calm(scenario.name), None, None, false);
+    let ran = run(scenario, &plan, None, Some(calm.took_ms), true);
+    for line in &ran.transcript {
+        println!("{line}");
+    }
+    for violation in &ran.violations {
+        println!("{} at {} ms: {}", violation.property, violation.at_ms, violation.what);
+    }
+    assert_eq!(ran.violations, []);
+}

@@ -1,10 +1,10 @@
 //! What a host has made durable: the journal in memory, and what it says of each slot.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use hailmesh_market::journal::Bound;
 use hailmesh_market::{Record, Role, SlotRef};
-use hailmesh_types::{PublicKey, StatementId};
+use hailmesh_types::{PeerKey, PublicKey, StatementId};
 use hailmesh_wire::{Kind, Outcome};
 
 /// A bound slot as the journal tells it.
@@ -26,9 +26,9 @@ pub(crate) struct Ledger {
     pub(crate) slots: BTreeMap<SlotRef, Slot>,
     pub(crate) roles: BTreeMap<PublicKey, Role>,
     /// Statements of its own that it holds.
-    pub(crate) kept: BTreeSet<StatementId>,
-    /// Statements that wait to be heard.
-    pub(crate) outbox: BTreeSet<StatementId>,
+    pub(crate) kept: BTreeMap<StatementId, Kind>,
+    /// Statements that wait to be heard, their kind, and where they go.
+    pub(crate) outbox: BTreeMap<StatementId, (Option<Kind>, PeerKey)>,
     /// Slots that were bound twice: none, ever.
     pub(crate) rebound: Vec<SlotRef>,
 }
@@ -64,7 +64,7 @@ impl Ledger {
             Record::Ended { slot, outcome, .. } => self.change(slot, |slot| slot.ended = Some(*outcome)),
             Record::Statement { slot, kind, id, own, .. } => {
                 if *own {
-                    self.kept.insert(*id);
+                    self.kept.insert(*id, *kind);
                 }
                 self.change(slot, |slot| match kind {
                     Kind::Confirm => slot.confirm = Some(*id),
@@ -72,8 +72,8 @@ impl Ledger {
                     _ => {}
                 });
             }
-            Record::OutboxPut { statement, .. } => {
-                self.outbox.insert(*statement);
+            Record::OutboxPut { statement, peer, .. } => {
+                self.outbox.insert(*statement, (self.kept.get(statement).copied(), *peer));
             }
             Record::OutboxDone { statement } => {
                 self.outbox.remove(statement);

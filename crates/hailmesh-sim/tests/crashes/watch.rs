@@ -1,13 +1,14 @@
 //! What must hold in every schedule (P1.5), judged by somebody who hears everything that
 //! was signed and sees every journal.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hailmesh_types::{PublicKey, StatementId};
 use hailmesh_wire::{
-    AnyStatement, AnyVerified, Attachment, EvidenceKind, Frame, FrameContent, Kind, Outcome, Signatures,
-    evidence,
+    AnyStatement, AnyVerified, Attachment, EvidenceKind, Frame, FrameContent, Kind, Outcome, Receipt,
+    Signatures, evidence,
 };
 
 use crate::ledger::Ledger;
@@ -26,6 +27,30 @@ pub(crate) struct Violation {
 
 /// Violations kept of one run.
 const KEPT: usize = 40;
+/// Statements and receipts remembered from one run to the next.
+const REMEMBERED: usize = 20_000;
+
+thread_local! {
+    // Schedules begin alike, down to the bytes, and half of their time went into reading
+    // the same statements again.
+    static STATEMENTS: RefCell<BTreeMap<Arc<[u8]>, AnyVerified>> = const { RefCell::new(BTreeMap::new()) };
+    static RECEIPTS: RefCell<BTreeSet<Vec<u8>>> = const { RefCell::new(BTreeSet::new()) };
+}
+
+/// A statement, verified once a thread.
+fn read(bytes: &Arc<[u8]>, signatures: &dyn Signatures) -> Option<AnyVerified> {
+    if let Some(known) = STATEMENTS.with_borrow(|known| known.get(bytes).cloned()) {
+        return Some(known);
+    }
+    let statement = AnyStatement::decode(Arc::clone(bytes)).ok()?.verify_with(signatures).ok()?;
+    STATEMENTS.with_borrow_mut(|known| {
+        if known.len() >= REMEMBERED {
+            known.clear();
+        }
+        known.insert(Arc::clone(bytes), statement.clone());
+    });
+    Some(statement)
+}
 
 /// Hears everything.
 pub(crate) struct Watch {
@@ -33,7 +58,6 @@ pub(crate) struct Watch {
     pub(crate) now_ms: u64,
     /// Everything that was signed: sent, or in a journal.
     said: BTreeMap<StatementId, AnyVerified>,
-    known: BTreeSet<Arc<[u8]>>,
     /// The ACCEPT of a driver's slot, the CONFIRM of a rider's.
     bound: BTreeMap<(PublicKey, u64), StatementId>,
     /// By host: ACCEPTs that it confirmed, and those of them that it has ended.
@@ -48,7 +72,6 @@ impl Watch {
             signatures,
             now_ms: 0,
             said: BTreeMap::new(),
-            known: BTreeSet::new(),
             bound: BTreeMap::new(),
             confirmed: BTreeMap::new(),
             ended: BTreeMap::new(),
@@ -80,7 +103,7 @@ impl Watch {
         for bytes in said.into_iter().chain(attached) {
             if let Some(statement) = self.sign(host, &bytes.into())
                 && promises(&statement)
-                && !ledger.kept.contains(&statement.id())
+                && !ledger.kept.contains_key(&statement.id())
             {
                 let what = format!("host {host} sends a {} that its journal lacks", statement.kind());
                 self.violation("P11.1", what);
@@ -90,19 +113,31 @@ impl Watch {
 
     /// Something that a host has signed.
     pub(crate) fn sign(&mut self, host: Name, bytes: &Arc<[u8]>) -> Option<AnyVerified> {
-        let read = AnyStatement::decode(Arc::clone(bytes));
-        if self.known.contains(bytes) {
-            return read.ok().and_then(|statement| self.said.get(&statement.id()).cloned());
-        }
-        let Ok(statement) = read.and_then(|read| read.verify_with(&*self.signatures)) else {
+        let Some(statement) = read(bytes, &*self.signatures) else {
             self.violation("R", format!("host {host} signs what cannot be read"));
             return None;
         };
-        self.known.insert(Arc::clone(bytes));
         if self.said.insert(statement.id(), statement.clone()).is_none() {
             self.judge(host, &statement);
         }
         Some(statement)
+    }
+
+    /// S7: what both signed, for anybody to check.
+    pub(crate) fn receipt(&mut self, host: Name, file: &[u8]) {
+        if RECEIPTS.with_borrow(|known| known.contains(file)) {
+            return;
+        }
+        let facts = Receipt::decode(file).and_then(|read| read.verify_with(&[], &*self.signatures));
+        match facts {
+            Ok(_) => RECEIPTS.with_borrow_mut(|known| {
+                if known.len() >= REMEMBERED {
+                    known.clear();
+                }
+                known.insert(file.to_vec());
+            }),
+            Err(error) => self.violation("S7", format!("a receipt of host {host} does not verify: {error}")),
+        }
     }
 
     fn judge(&mut self, host: Name, statement: &AnyVerified) {

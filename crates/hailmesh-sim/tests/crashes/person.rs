@@ -94,10 +94,11 @@ pub(crate) const fn is_over(state: RideState) -> bool {
     )
 }
 
-/// Whether a ride was ever one: both were bound.
-fn was_firm(ride: &RideView) -> bool {
+/// Rides that are over and were ever one: both were bound.
+fn had(rides: &[RideView]) -> usize {
     let firm = [RideState::Firm, RideState::EnRoute, RideState::Arrived, RideState::InProgress];
-    ride.history.iter().any(|step| firm.contains(&step.state))
+    let was_firm = |ride: &&RideView| ride.history.iter().any(|step| firm.contains(&step.state));
+    rides.iter().filter(|ride| is_over(ride.state)).filter(was_firm).count()
 }
 
 impl World {
@@ -130,13 +131,14 @@ impl World {
     }
 
     fn driver_acts(&mut self, name: Name) {
-        let way = self.scenario.driver;
+        let rides = self.rides(name);
+        let first = had(&rides) == 0;
+        let way = if first || !self.scenario.again { self.scenario.driver } else { DriverWay::Drives };
         if !self.hosts[name].person.online && self.now_ms >= self.scenario.online_ms {
             self.command(name, Command::Move(Private(HERE.parse().unwrap())));
             self.command(name, Command::GoOnline(profile(way)));
             self.hosts[name].person.online = true;
         }
-        let rides = self.rides(name);
         let open = rides.iter().find(|ride| !is_over(ride.state));
         self.hosts[name].person.done = open.is_none();
         let Some(ride) = open else { return self.rate(name, &rides) };
@@ -184,10 +186,11 @@ impl World {
     }
 
     fn rider_acts(&mut self, name: Name) {
-        let way = self.scenario.rider;
         let rides = self.rides(name);
+        // The second time it is only about the slots.
+        let way = if had(&rides) == 0 { self.scenario.rider } else { RiderWay::Cancels };
         let Some(ride) = rides.iter().find(|ride| !is_over(ride.state)) else {
-            let satisfied = rides.iter().any(was_firm);
+            let satisfied = had(&rides) > usize::from(self.scenario.again);
             let gives_up = self.hosts[name].person.tries >= TRIES_MAX;
             if satisfied || gives_up {
                 if !satisfied {

@@ -53,6 +53,8 @@ pub(crate) struct Scenario {
     /// When drivers begin to offer, and riders to look.
     pub(crate) online_ms: u64,
     pub(crate) wanted_ms: u64,
+    /// Whether both meet again, in the slots that name how the ones before ended.
+    pub(crate) again: bool,
     /// Whether both rate what is completed.
     pub(crate) rates: bool,
     /// What the network loses in this scenario, schedule or not.
@@ -70,6 +72,7 @@ impl Scenario {
             rider: RiderWay::Rides,
             online_ms: 0,
             wanted_ms: 1_000,
+            again: false,
             rates: false,
             drops: None,
             tune: |_| {},
@@ -91,7 +94,7 @@ impl Scenario {
 pub(crate) fn scenarios() -> Vec<Scenario> {
     let plain = Scenario::plain;
     vec![
-        Scenario { rates: true, ..plain("ride") },
+        Scenario { again: true, rates: true, ..plain("ride") },
         Scenario {
             online_ms: 2_000,
             wanted_ms: 0,
@@ -101,13 +104,13 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         Scenario { driver: DriverWay::Haggles, ..plain("haggled") },
         Scenario { driver: DriverWay::Mistypes, ..plain("wrong-code") },
         Scenario { driver: DriverWay::PaysToll, ..plain("toll") },
-        Scenario { rider: RiderWay::Cancels, ..plain("rider-cancels") },
+        Scenario { rider: RiderWay::Cancels, again: true, ..plain("rider-cancels") },
         Scenario {
             rider: RiderWay::CancelsInDoubt,
             drops: Some(|kind, at_ms| at_ms < 10_000 && kind == Kind::Ack),
             ..plain("rider-cancels-in-doubt")
         },
-        Scenario { driver: DriverWay::Cancels, ..plain("driver-cancels") },
+        Scenario { driver: DriverWay::Cancels, again: true, ..plain("driver-cancels") },
         Scenario {
             drops: Some(|kind, at_ms| at_ms < 12_000 && matches!(kind, Kind::Confirm | Kind::Status)),
             ..plain("hold-lapses")
@@ -116,10 +119,10 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
             drops: Some(|kind, at_ms| at_ms < 30_000 && matches!(kind, Kind::Ack | Kind::Status)),
             ..plain("no-ack")
         },
-        Scenario { driver: DriverWay::MissesRider, ..plain("no-rider") },
-        Scenario { driver: DriverWay::StaysAway, rider: RiderWay::MissesDriver, ..plain("no-driver") },
-        Scenario { driver: DriverWay::PaysToll, rider: RiderWay::Disputes, ..plain("disputed") },
-        Scenario { rider: RiderWay::EndsAlone, ..plain("rider-ends-alone") },
+        Scenario { driver: DriverWay::MissesRider, again: true, ..plain("no-rider") },
+        Scenario { driver: DriverWay::StaysAway, rider: RiderWay::MissesDriver, again: true, ..plain("no-driver") },
+        Scenario { driver: DriverWay::PaysToll, rider: RiderWay::Disputes, again: true, ..plain("disputed") },
+        Scenario { rider: RiderWay::EndsAlone, again: true, ..plain("rider-ends-alone") },
         Scenario {
             drivers: 2,
             tune: |config| config.timers.hedge_step = Duration::ZERO,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ed25519_dalek::SigningKey;
 use hailmesh_market::{
     Answer, AskId, Command, CommandError, Config, Event, ExchangeId, Input, Keys, Marketplace, MessageRef,
-    Origin, Output, Record, RideId, Role,
+    Origin, Output, Record, RideId, RideView, Role,
 };
 use hailmesh_types::{PeerKey, StatementId, Timestamp};
 use hailmesh_wire::{AnyStatement, Frame, FrameContent, Heard, RideState, Signatures, Topic};
@@ -59,8 +59,10 @@ pub(crate) struct Host {
     dying: bool,
     /// It crashes when one of these was heard.
     awaits: BTreeSet<StatementId>,
-    /// The batch before the last one, for a journal that loses the last.
+    /// Records before the last batch, for a journal that loses it.
     before_last: usize,
+    /// What its person saw when everything that it had done was durable.
+    seen: Vec<RideView>,
     pub(crate) crashes: usize,
     /// Until when the network troubles it.
     pub(crate) troubled_ms: u64,
@@ -125,6 +127,7 @@ impl World {
                 dying: false,
                 awaits: BTreeSet::new(),
                 before_last: 0,
+                seen: Vec::new(),
                 crashes: 0,
                 troubled_ms: 0,
             });
@@ -178,6 +181,7 @@ impl World {
         }
         host.person.woke();
         self.note(|| format!("{name} starts"));
+        self.check_recovered(name);
         self.learn_identity(name);
         self.drain(name);
         let own = self.hosts[name].peer;
@@ -313,7 +317,24 @@ impl World {
             }
         }
         if self.hosts[name].dying || self.is_heard(name) {
+            // Nothing is left to be carried out, so that the journal knows everything.
+            self.hosts[name].seen = self.rides(name);
             self.crash(name);
+        }
+    }
+
+    /// R: the journal alone gives back what was shown of every agreement. What goes on in a
+    /// search is not kept (P11.2).
+    fn check_recovered(&mut self, name: Name) {
+        let seen = std::mem::take(&mut self.hosts[name].seen);
+        let shown = self.rides(name);
+        let kept = seen.iter().filter(|ride| ride.agreement.is_some() && ride.state != RideState::Requested);
+        for before in kept {
+            let after = shown.iter().find(|ride| ride.ride == before.ride);
+            if after.map(lasting) != Some(lasting(before)) {
+                let what = format!("host {name} showed {before:?} and shows {after:?} after a restart");
+                self.watch.violation("R", what);
+            }
         }
     }
 
@@ -488,6 +509,15 @@ impl World {
     pub(crate) fn timeout(&mut self, name: Name) {
         self.input(name, Input::Timeout);
     }
+}
+
+/// What a restart must not change of a ride: everything but how it came about, what the
+/// other side told in passing, and what depends on the moment.
+fn lasting(ride: &RideView) -> RideView {
+    let mut ride = RideView { history: Vec::new(), no_match: None, choice: None, ..ride.clone() };
+    (ride.eta, ride.settle_ms, ride.asked) = (None, None, 0);
+    (ride.seen_at, ride.sharing, ride.cancel_fee) = (None, false, None);
+    ride
 }
 
 /// What a frame says, for the transcript.

@@ -119,8 +119,8 @@ impl Marketplace {
         if let Some(slot) = slot
             && self.deals.get(&slot).is_some_and(|deal| deal.counterparty() == *release.signer())
         {
-            self.heard_where(now, &slot, |kind| kind == Kind::Void);
             self.follow_peer(now, slot, turn.peer);
+            self.heard_where(now, &slot, |kind| kind == Kind::Void);
             let record = self.note_theirs(now, slot, &release);
             let contradiction = self.witness.observe_release(now, &release);
             self.accuse(now, contradiction);
@@ -153,8 +153,8 @@ impl Marketplace {
         }
         let record = match slot {
             Some(slot) if ours => {
-                self.heard_where(now, &slot, |kind| kind == Kind::Void);
                 self.follow_peer(now, slot, turn.peer);
+                self.heard_where(now, &slot, |kind| kind == Kind::Void);
                 if let (Some(deal), Some(named)) = (self.deals.get_mut(&slot), named) {
                     deal.complete = Some(named);
                 }

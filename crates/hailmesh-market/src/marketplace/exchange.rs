@@ -9,12 +9,11 @@ use hailmesh_wire::{
 };
 
 use crate::input::{AskId, ExchangeId, Origin};
-use crate::journal::{Record, SlotRef};
+use crate::journal::SlotRef;
 use crate::limits::Limits;
 use crate::output::Output;
 
 use super::Marketplace;
-use super::outbox::Row;
 
 /// An exchange of ours that is on its way.
 pub(super) struct Ask {
@@ -499,7 +498,7 @@ impl Marketplace {
         now: Timestamp,
         slot: SlotRef,
         statement: &Verified<T>,
-    ) -> Option<Record> {
+    ) -> Option<crate::journal::Record> {
         let deal = self.deals.get_mut(&slot)?;
         deal.heard = now;
         deal.note(statement, false)
@@ -512,19 +511,7 @@ impl Marketplace {
         // A driver's transport identity is its key (P3.1): nobody else speaks for it.
         if deal.role() == crate::journal::Role::Driver && deal.bound.peer != peer {
             deal.bound.peer = peer;
-            let to = deal.counterparty();
-            let moved = self.outbox.redirect(&slot, peer, now);
-            // Durable as well: this node could not find out after a restart of its own, and
-            // the other side has no reason to speak first once its slot has ended.
-            let again = moved.into_iter().flat_map(|row| {
-                let Row { statement, bytes, since: at, .. } = row;
-                let put = Record::OutboxPut { slot, statement, to, peer, bytes, at };
-                [Record::OutboxDone { statement }, put]
-            });
-            let again: Vec<Record> = again.collect();
-            if !again.is_empty() {
-                self.persist(again);
-            }
+            self.outbox.redirect(&slot, peer, now);
             self.arm_outbox();
         }
     }

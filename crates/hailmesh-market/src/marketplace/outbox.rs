@@ -132,16 +132,12 @@ impl Outbox {
         }
     }
 
-    /// The other side of a slot is now reached at another transport identity. Gives the
-    /// rows that go there now.
-    pub(super) fn redirect(&mut self, slot: &SlotRef, peer: PeerKey, now: Timestamp) -> Vec<Row> {
-        let mut moved = Vec::new();
+    /// The other side of a slot is now reached at another transport identity.
+    pub(super) fn redirect(&mut self, slot: &SlotRef, peer: PeerKey, now: Timestamp) {
         for row in self.rows.values_mut().filter(|row| row.slot == *slot && row.peer != peer) {
             row.peer = peer;
             row.next = now;
             row.in_flight = None;
-            moved.push(row.clone());
         }
-        moved
     }
 }

@@ -9,9 +9,9 @@ use crate::plan::Name;
 use crate::scenario::{DriverWay, RiderWay};
 use crate::world::World;
 
-/// How often somebody looks at their node.
+/// How often somebody looks at their node when it has something new.
 pub(crate) const LOOK_MS: u64 = 500;
-/// How long before the same thing is tried again.
+/// How long before the same thing is tried again, and before somebody looks all the same.
 const AGAIN_MS: u64 = 2_000;
 /// How often somebody asks for a ride before they walk.
 const TRIES_MAX: u32 = 8;
@@ -23,6 +23,8 @@ pub(crate) struct Person {
     online: bool,
     /// When the last thing was tried.
     tried_ms: Option<u64>,
+    /// When the node was last looked at.
+    looked_ms: u64,
     /// Rides asked for.
     tries: u32,
     /// Has typed a wrong code, has disputed, has rated, has named another fare.
@@ -110,9 +112,14 @@ impl World {
 
     /// Whoever sits at this host looks at it.
     pub(crate) fn act(&mut self, name: Name) {
-        if self.hosts[name].market.is_none() {
+        let now_ms = self.now_ms;
+        let host = &mut self.hosts[name];
+        let is_due = host.has_news || now_ms >= host.person.looked_ms + AGAIN_MS;
+        if host.market.is_none() || !is_due {
             return;
         }
+        host.has_news = false;
+        host.person.looked_ms = now_ms;
         match self.hosts[name].role {
             Role::Driver => self.driver_acts(name),
             Role::Rider => self.rider_acts(name),

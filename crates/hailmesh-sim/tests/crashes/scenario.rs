@@ -120,7 +120,12 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
             ..plain("no-ack")
         },
         Scenario { driver: DriverWay::MissesRider, again: true, ..plain("no-rider") },
-        Scenario { driver: DriverWay::StaysAway, rider: RiderWay::MissesDriver, again: true, ..plain("no-driver") },
+        Scenario {
+            driver: DriverWay::StaysAway,
+            rider: RiderWay::MissesDriver,
+            again: true,
+            ..plain("no-driver")
+        },
         Scenario { driver: DriverWay::PaysToll, rider: RiderWay::Disputes, again: true, ..plain("disputed") },
         Scenario { rider: RiderWay::EndsAlone, again: true, ..plain("rider-ends-alone") },
         Scenario {

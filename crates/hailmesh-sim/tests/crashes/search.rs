@@ -51,7 +51,12 @@ impl fmt::Display for Survey {
 /// Runs single crashes of all scenarios and pairs of them, of each at most so many.
 pub(crate) fn search(scenarios: &[Scenario], pairs_max: Option<usize>, seed: u64) -> Vec<Survey> {
     let mut draws = ChaCha8Rng::seed_from_u64(seed);
-    scenarios.iter().map(|scenario| survey(*scenario, pairs_max, &mut draws)).collect()
+    let told = |scenario: &Scenario| {
+        let survey = survey(*scenario, pairs_max, &mut draws);
+        println!("{survey}");
+        survey
+    };
+    scenarios.iter().map(told).collect()
 }
 
 fn survey(scenario: Scenario, pairs_max: Option<usize>, draws: &mut ChaCha8Rng) -> Survey {

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 
 use hailmesh_types::{PublicKey, StatementId};
@@ -23,6 +24,12 @@ pub(crate) struct Violation {
     /// Milliseconds since the start.
     pub(crate) at_ms: u64,
     pub(crate) what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {} ms: {}", self.property, self.at_ms, self.what)
+    }
 }
 
 /// Violations kept of one run.

@@ -35,10 +35,29 @@ pub(crate) const NOBODY_MS: u64 = 50;
 /// Something that reaches a host.
 #[derive(Clone)]
 pub(crate) enum Arrival {
-    Gossip { from: PeerKey, topic: Topic, heard: Heard },
-    Request { from: Name, peer: PeerKey, run: u64, ask: AskId, frame: Vec<u8> },
-    Response { run: u64, ask: AskId, peer: PeerKey, frame: Vec<u8> },
-    Failed { run: u64, ask: AskId, peer: PeerKey },
+    Gossip {
+        from: PeerKey,
+        topic: Topic,
+        heard: Heard,
+    },
+    Request {
+        from: Name,
+        peer: PeerKey,
+        run: u64,
+        ask: AskId,
+        frame: Vec<u8>,
+    },
+    Response {
+        run: u64,
+        ask: AskId,
+        peer: PeerKey,
+        frame: Vec<u8>,
+    },
+    Failed {
+        run: u64,
+        ask: AskId,
+        peer: PeerKey,
+    },
     /// It starts again.
     Back,
 }
@@ -52,6 +71,8 @@ pub(crate) struct Host {
     pub(crate) person: Person,
     pub(crate) peer: PeerKey,
     topics: BTreeSet<Topic>,
+    /// Something has happened since its person looked at it.
+    pub(crate) has_news: bool,
     pub(crate) run: u64,
     /// Batches so far, over all runs.
     batches: usize,
@@ -122,6 +143,7 @@ impl World {
                 person: Person::default(),
                 peer: PeerKey::from_bytes([0; 32]),
                 topics: BTreeSet::new(),
+                has_news: false,
                 run: 0,
                 batches: 0,
                 dying: false,
@@ -154,6 +176,7 @@ impl World {
     pub(crate) fn start(&mut self, name: Name) {
         let now = self.time();
         let host = &mut self.hosts[name];
+        host.has_news = true;
         host.run += 1;
         let seed = |what: u8, run: u64| {
             let mut seed = [what; 32];
@@ -324,12 +347,12 @@ impl World {
     }
 
     /// R: the journal alone gives back what was shown of every agreement. What goes on in a
-    /// search is not kept (P11.2).
+    /// search after one, or came of it, is not kept (P11.2).
     fn check_recovered(&mut self, name: Name) {
         let seen = std::mem::take(&mut self.hosts[name].seen);
         let shown = self.rides(name);
-        let kept = seen.iter().filter(|ride| ride.agreement.is_some() && ride.state != RideState::Requested);
-        for before in kept {
+        let searched = |ride: &RideView| ride.state == RideState::Requested || ride.no_match.is_some();
+        for before in seen.iter().filter(|ride| ride.agreement.is_some() && !searched(ride)) {
             let after = shown.iter().find(|ride| ride.ride == before.ride);
             if after.map(lasting) != Some(lasting(before)) {
                 let what = format!("host {name} showed {before:?} and shows {after:?} after a restart");
@@ -421,6 +444,7 @@ impl World {
 
     fn hear(&mut self, name: Name, event: &Event) {
         self.watch.now_ms = self.now_ms;
+        self.hosts[name].has_news = true;
         match event {
             Event::Ride { ride, state, reason, .. } => {
                 self.note(|| format!("{name} ride is {state} {}", reason.as_deref().unwrap_or_default()));

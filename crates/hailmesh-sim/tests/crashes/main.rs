@@ -4,6 +4,7 @@
 //! `HAILMESH_CRASH_ONLY=SCHEDULE cargo test -p hailmesh-sim --test crashes -- --nocapture one`
 //! runs a single schedule by its name and tells what happened in it.
 
+mod crash;
 mod fault;
 mod ledger;
 mod network;

@@ -90,7 +90,6 @@ impl World {
             host.ledger = Ledger::of(records);
         }
         let (gone, back_ms, troubled_ms) = (host.peer, self.now_ms + DOWN_MS, host.troubled_ms);
-        self.crashed_ms = self.now_ms;
         self.network.put(back_ms, name, Arrival::Back);
         self.network.crashed(self.now_ms, name, troubled_ms);
         // What it had not answered breaks off with its connections.

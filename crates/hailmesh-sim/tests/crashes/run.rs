@@ -20,7 +20,7 @@ use crate::world::World;
 const CALM_MS: u64 = 900_000;
 /// How much longer each crash may make a run until both sides agree about the end and
 /// nothing is on its way.
-pub(crate) const SETTLE_MS: u64 = 60_000;
+const SETTLE_MS: u64 = 60_000;
 
 /// What came of a schedule.
 pub(crate) struct Ran {

@@ -100,8 +100,6 @@ pub(crate) struct World {
     next_exchange: u64,
     pub(crate) watch: Watch,
     pub(crate) points: Vec<Point>,
-    /// When the last crash fell.
-    pub(crate) crashed_ms: u64,
     /// What was said, for whoever looks into a failure.
     pub(crate) transcript: Option<Vec<String>>,
 }
@@ -125,7 +123,6 @@ impl World {
             exchanges: BTreeMap::new(),
             next_exchange: 0,
             points: Vec::new(),
-            crashed_ms: 0,
             transcript: None,
         };
         let drivers = (0..world.scenario.drivers).map(|_| Role::Driver);

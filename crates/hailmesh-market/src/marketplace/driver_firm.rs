@@ -120,7 +120,7 @@ impl Marketplace {
             && self.deals.get(&slot).is_some_and(|deal| deal.counterparty() == *release.signer())
         {
             self.follow_peer(now, slot, turn.peer);
-            self.outbox.done_where(&slot, |kind| kind == Kind::Void);
+            self.heard_where(now, &slot, |kind| kind == Kind::Void);
             let record = self.note_theirs(now, slot, &release);
             let contradiction = self.witness.observe_release(now, &release);
             self.accuse(now, contradiction);
@@ -154,7 +154,7 @@ impl Marketplace {
         let record = match slot {
             Some(slot) if ours => {
                 self.follow_peer(now, slot, turn.peer);
-                self.outbox.done_where(&slot, |kind| kind == Kind::Void);
+                self.heard_where(now, &slot, |kind| kind == Kind::Void);
                 if let (Some(deal), Some(named)) = (self.deals.get_mut(&slot), named) {
                     deal.complete = Some(named);
                 }

@@ -229,9 +229,20 @@ impl Marketplace {
     /// A row of the outbox was heard. Nothing waits for the record of it.
     pub(super) fn heard(&mut self, now: Timestamp, statement: &StatementId) {
         if self.outbox.done(statement) {
-            let pause = self.config.timers.outbox_max;
-            self.timers.set_by(super::Timer::Flush, now + pause);
+            self.flush_later(now);
         }
+    }
+
+    /// Rows of a slot were heard, because what answers them has come.
+    pub(super) fn heard_where(&mut self, now: Timestamp, slot: &SlotRef, which: impl Fn(Kind) -> bool) {
+        if self.outbox.done_where(slot, which) {
+            self.flush_later(now);
+        }
+    }
+
+    fn flush_later(&mut self, now: Timestamp) {
+        let pause = self.config.timers.outbox_max;
+        self.timers.set_by(super::Timer::Flush, now + pause);
     }
 
     /// Further statements come as if each had come alone, and are never answered (P5.3).

@@ -75,13 +75,14 @@ impl Outbox {
         was
     }
 
-    /// Takes out every row of a slot that `which` picks.
-    pub(super) fn done_where(&mut self, slot: &SlotRef, which: impl Fn(Kind) -> bool) {
+    /// Takes out every row of a slot that `which` picks. Says whether there was one.
+    pub(super) fn done_where(&mut self, slot: &SlotRef, which: impl Fn(Kind) -> bool) -> bool {
         let of_slot = self.rows.values().filter(|row| row.slot == *slot && which(row.kind));
         let ids: Vec<StatementId> = of_slot.map(|row| row.statement).collect();
-        for id in ids {
-            self.done(&id);
+        for id in &ids {
+            self.done(id);
         }
+        !ids.is_empty()
     }
 
     /// When something is next due.

@@ -568,6 +568,7 @@ impl Marketplace {
             return turn.refuse(RejectReason::Rate);
         }
         let slot = deal.slot();
+        self.follow_peer(now, slot, turn.peer);
         let record = self.note_theirs(now, slot, statement);
         self.persist(record.into_iter().collect());
         turn.nothing();

@@ -360,7 +360,16 @@ impl Marketplace {
         }
         let witnessed = self.witness.observe_void(now, &void);
         self.accuse(now, witnessed);
-        self.outbox.done_where(&slot, |kind| matches!(kind, Kind::Release | Kind::Cosign));
+        // P5.5: a VOID shows that RELEASE or COSIGN was heard when it answers it or names it.
+        // One that comes by itself is what the driver repeats until it hears of them.
+        let answers = match turn.about {
+            Some(About::Row(id, _)) => Some(id),
+            _ => void.body().ref_id,
+        };
+        let own_end = self.deals.get(&slot).and_then(|deal| Some(deal.own_end()?.id));
+        if let Some(id) = own_end.filter(|id| answers == Some(*id)) {
+            self.heard(now, &id);
+        }
         let record = self.note_theirs(now, slot, &void);
         let terms = EndingTerms { ref_id: Some(void.id()), ..EndingTerms::default() };
         self.ride_on(now, turn, slot, RiderEvent::Void { accept, driver }, record, terms);

@@ -4,6 +4,7 @@ mod compare;
 mod faults;
 mod history;
 mod matching;
+mod outbox;
 mod scenarios;
 mod sharing;
 mod signatures;

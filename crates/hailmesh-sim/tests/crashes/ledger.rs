@@ -1,0 +1,95 @@
+//! What a host has made durable: the journal in memory, and what it says of each slot.
+
+use std::collections::BTreeMap;
+
+use hailmesh_market::journal::Bound;
+use hailmesh_market::{Record, Role, SlotRef};
+use hailmesh_types::{PeerKey, PublicKey, StatementId};
+use hailmesh_wire::{Kind, Outcome};
+
+/// A bound slot as the journal tells it.
+#[derive(Debug, Clone)]
+pub(crate) struct Slot {
+    pub(crate) bound: Bound,
+    /// The CONFIRM, either side's.
+    pub(crate) confirm: Option<StatementId>,
+    pub(crate) firm: bool,
+    /// A VOID of the driver's own.
+    pub(crate) void: bool,
+    pub(crate) ended: Option<Outcome>,
+}
+
+/// A journal in memory.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ledger {
+    pub(crate) records: Vec<Record>,
+    pub(crate) slots: BTreeMap<SlotRef, Slot>,
+    pub(crate) roles: BTreeMap<PublicKey, Role>,
+    /// Statements of its own that it holds.
+    pub(crate) kept: BTreeMap<StatementId, Kind>,
+    /// Statements that wait to be heard, their kind, and where they go.
+    pub(crate) outbox: BTreeMap<StatementId, (Option<Kind>, PeerKey)>,
+    /// Slots that were bound twice: none, ever.
+    pub(crate) rebound: Vec<SlotRef>,
+}
+
+impl Ledger {
+    /// The ledger of these records.
+    pub(crate) fn of(records: Vec<Record>) -> Self {
+        let mut ledger = Self::default();
+        ledger.append(records);
+        ledger
+    }
+
+    pub(crate) fn append(&mut self, records: Vec<Record>) {
+        for record in &records {
+            self.take(record);
+        }
+        self.records.extend(records);
+    }
+
+    fn take(&mut self, record: &Record) {
+        match record {
+            Record::Key(key) => {
+                self.roles.insert(key.key, key.role);
+            }
+            Record::Bound(bound) => {
+                let slot =
+                    Slot { bound: bound.clone(), confirm: None, firm: false, void: false, ended: None };
+                if self.slots.insert(bound.slot, slot).is_some() {
+                    self.rebound.push(bound.slot);
+                }
+            }
+            Record::Firm { slot, .. } => self.change(slot, |slot| slot.firm = true),
+            Record::Ended { slot, outcome, .. } => self.change(slot, |slot| slot.ended = Some(*outcome)),
+            Record::Statement { slot, kind, id, own, .. } => {
+                if *own {
+                    self.kept.insert(*id, *kind);
+                }
+                self.change(slot, |slot| match kind {
+                    Kind::Confirm => slot.confirm = Some(*id),
+                    Kind::Void => slot.void = slot.void || *own,
+                    _ => {}
+                });
+            }
+            Record::OutboxPut { statement, peer, .. } => {
+                self.outbox.insert(*statement, (self.kept.get(statement).copied(), *peer));
+            }
+            Record::OutboxDone { statement } => {
+                self.outbox.remove(statement);
+            }
+            _ => {}
+        }
+    }
+
+    fn change(&mut self, slot: &SlotRef, how: impl FnOnce(&mut Slot)) {
+        if let Some(slot) = self.slots.get_mut(slot) {
+            how(slot);
+        }
+    }
+
+    /// Slots that are bound and have not ended.
+    pub(crate) fn live(&self) -> impl Iterator<Item = &Slot> {
+        self.slots.values().filter(|slot| slot.ended.is_none())
+    }
+}

@@ -181,7 +181,7 @@ impl Default for Config {
             seniority: Reach::default().seniority,
             idleness: Reach::default().idleness,
             listen_crowd: 24,
-            idle_crowd: 64,
+            idle_crowd: 32,
         }
     }
 }

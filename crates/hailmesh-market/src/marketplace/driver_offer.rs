@@ -136,7 +136,7 @@ impl Marketplace {
         self.ring_known = self.book.len();
         let change = self.ring.follow(now, cell, width);
         self.join_and_leave(self.partners(), change);
-        if let Some(width) = self.own_width(now, width) {
+        if let Some(width) = self.own_width(now, cell, width) {
             let change = self.own_ring.follow(now, cell, width);
             self.join_and_leave(self.side(), change);
         }

@@ -126,13 +126,21 @@ impl Marketplace {
     /// How far around it this node listens to its own side; none: not at all for now.
     ///
     /// What others of its side offer tells a node how many compete, and by listening it
-    /// passes on what its neighbours say. Its own cell is enough for both, unless the
-    /// policy compares it with all competitors.
-    pub(super) fn own_width(&self, now: Timestamp, width: Width) -> Option<Width> {
+    /// passes on what its neighbours say. Its own cell is enough for both while cars are
+    /// plenty. Where more riders wait than cars are free everything depends on how many
+    /// compete around, and there is less to hear of cars; and some policies compare a node
+    /// with all its competitors.
+    pub(super) fn own_width(&self, now: Timestamp, cell: Cell, width: Width) -> Option<Width> {
         if self.config.policy != Policy::Nearest {
             return Some(width);
         }
-        (!self.is_resting(now)).then_some(Width::Home)
+        if self.is_resting(now) {
+            return None;
+        }
+        let here = cell.centre();
+        let (cars, riders) = (self.cars_near(now, here), self.riders_near(now, here));
+        let slack = if self.own_ring.width() == Width::Home { 1 } else { SLACK };
+        Some(if riders * slack > cars && riders >= SPARSE { width } else { Width::Home })
     }
 
     /// Whether this is a free car among so many that it does not listen to them.

@@ -356,6 +356,25 @@ fn a_car_that_has_been_free_for_long_goes_far_at_once() {
 }
 
 #[test]
+fn a_car_that_stands_for_long_goes_on_inviting() {
+    let mut world = World::new(157);
+    world.driver(HERE);
+    // People whom no car reaches in time are invited, and do not ask.
+    for i in 0..270 {
+        let rider = world.rider();
+        let hasty = wish(&off(3_000.0, f64::from(i) * 4.0 - 540.0), THERE);
+        let (patience, pickup_within) = (Duration::from_secs(3_600), Some(Duration::from_secs(1)));
+        ask(&mut world, rider, Wish { patience, pickup_within, ..hasty });
+    }
+    let invited = |world: &World| world.transcript().matches("INVITE").count();
+    let enough = (0..120).any(|_| {
+        world.run(10_000);
+        invited(&world) > 256
+    });
+    assert!(enough, "{} of 270", invited(&world));
+}
+
+#[test]
 fn en_route_tells_the_arrival_from_the_exact_places() {
     let mut world = World::new(156);
     let (_, rider, ride) = firm_pair(&mut world);

@@ -1,6 +1,6 @@
 //! Looking for a driver: whom to ask, when, and when to give up (P5.8, P7.1 to P7.6).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use hailmesh_types::{Amount, Cell, Duration, PublicKey, Resolution, StatementId, Timestamp};
@@ -35,6 +35,8 @@ const BUSY: Duration = Duration::from_secs(3);
 const LOOKS_IDLE: u32 = 50;
 /// Most drivers remembered as having said no.
 const REFUSALS_MAX: usize = 1_000;
+/// REQUESTs remembered that were given up.
+const GIVEN_UP_MAX: usize = 32;
 /// Most INVITEs remembered that are to be answered later, and how long.
 const INVITED_MAX: usize = 64;
 const INVITED_FOR: Duration = Duration::from_secs(30);
@@ -51,6 +53,9 @@ pub(super) struct Search {
     pub(super) first_request: Option<Timestamp>,
     last_request: Option<Timestamp>,
     pub(super) asks: BTreeMap<StatementId, Pending>,
+    /// REQUESTs that were given up lately, the oldest first: an answer that comes too late
+    /// may still break what was offered.
+    given_up: VecDeque<Pending>,
     pub(super) refused: BTreeMap<PublicKey, Timestamp>,
     /// When the view was last looked at.
     pub(super) looked: Option<Timestamp>,
@@ -121,6 +126,7 @@ impl Marketplace {
             first_request: None,
             last_request: None,
             asks: BTreeMap::new(),
+            given_up: VecDeque::new(),
             offered: Vec::new(),
             refused: BTreeMap::new(),
             looked: None,
@@ -295,6 +301,23 @@ impl Marketplace {
         search.asks.remove(request)
     }
 
+    /// A REQUEST to this driver that was given up.
+    pub(super) fn given_up(&self, request: &StatementId, driver: &PublicKey) -> Option<Pending> {
+        let search = self.rider.as_ref()?.search.as_ref()?;
+        let is_it =
+            |pending: &&Pending| pending.request.id() == *request && pending.offer.offer.signer() == driver;
+        search.given_up.iter().find(is_it).cloned()
+    }
+
+    /// Whether this key has asked this driver lately, in the search that is on.
+    pub(super) fn was_asked(&self, key: &PublicKey, driver: &PublicKey) -> bool {
+        let search = self.rider.as_ref().and_then(|rider| rider.search.as_ref());
+        search.filter(|search| search.key == *key).is_some_and(|search| {
+            let mut asked = search.asks.values().chain(&search.given_up);
+            asked.any(|pending| pending.offer.offer.signer() == driver)
+        })
+    }
+
     pub(super) fn on_wait(&mut self, now: Timestamp, about: About, ms: u32) {
         // A WAIT says that a human is asked; it never lengthens the time the rider gave
         // (P5.9).
@@ -340,6 +363,10 @@ impl Marketplace {
         let Some(pending) = search.asks.remove(request) else { return };
         self.timers.clear(Timer::Ask(*request));
         let driver = *pending.offer.offer.signer();
+        if search.given_up.len() >= GIVEN_UP_MAX {
+            search.given_up.pop_front();
+        }
+        search.given_up.push_back(pending);
         self.refuse_driver(now, driver, word, pause);
         self.shop(now);
     }

@@ -1,6 +1,6 @@
 //! The rider's side of the handshake: what surrounds the table of P7.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use ed25519_dalek::SigningKey;
 use hailmesh_types::{GeoPoint, Hash, Private, PublicKey, StatementId, Timestamp};
@@ -31,6 +31,9 @@ pub(super) struct RiderSide {
     pub(super) spare: Option<(SigningKey, Timestamp)>,
     pub(super) chains: BTreeMap<PublicKey, Chain>,
     pub(super) search: Option<Search>,
+    /// The last REQUESTs of this node, the oldest first: an answer that comes after the
+    /// search may still break what was offered, and is kept before what nobody asked for.
+    pub(super) lately: VecDeque<Pending>,
     pub(super) here: Option<Private<GeoPoint>>,
     /// Whether the driver of a firm ride may see where this rider is (P8.10).
     pub(super) sharing: bool,
@@ -55,6 +58,7 @@ impl RiderSide {
             spare: None,
             chains: BTreeMap::new(),
             search: None,
+            lately: VecDeque::new(),
             here: None,
             sharing,
             away: false,
@@ -79,7 +83,7 @@ impl Marketplace {
         let (driver, to) = (*accept.signer(), body.to);
         let pending = self.take_ask(&to, &body.request_id, &driver);
         // One that comes too late is not taken, but it is an answer all the same.
-        let late = if pending.is_none() { self.given_up(&body.request_id, &driver) } else { None };
+        let late = if pending.is_none() { self.asked_lately(&body.request_id, &driver) } else { None };
         self.witness_accept(now, &accept, pending.as_ref().or(late.as_ref()));
         if pending.is_none() && self.is_offered(&accept) {
             // In hand, and not decided upon yet (P7.23).

@@ -1,6 +1,6 @@
 //! Looking for a driver: whom to ask, when, and when to give up (P5.8, P7.1 to P7.6).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hailmesh_types::{Amount, Cell, Duration, PublicKey, Resolution, StatementId, Timestamp};
@@ -35,8 +35,8 @@ const BUSY: Duration = Duration::from_secs(3);
 const LOOKS_IDLE: u32 = 50;
 /// Most drivers remembered as having said no.
 const REFUSALS_MAX: usize = 1_000;
-/// REQUESTs remembered that were given up.
-const GIVEN_UP_MAX: usize = 32;
+/// REQUESTs remembered beyond their search.
+const LATELY_MAX: usize = 64;
 /// Most INVITEs remembered that are to be answered later, and how long.
 const INVITED_MAX: usize = 64;
 const INVITED_FOR: Duration = Duration::from_secs(30);
@@ -53,9 +53,6 @@ pub(super) struct Search {
     pub(super) first_request: Option<Timestamp>,
     last_request: Option<Timestamp>,
     pub(super) asks: BTreeMap<StatementId, Pending>,
-    /// REQUESTs that were given up lately, the oldest first: an answer that comes too late
-    /// may still break what was offered.
-    given_up: VecDeque<Pending>,
     pub(super) refused: BTreeMap<PublicKey, Timestamp>,
     /// When the view was last looked at.
     pub(super) looked: Option<Timestamp>,
@@ -126,7 +123,6 @@ impl Marketplace {
             first_request: None,
             last_request: None,
             asks: BTreeMap::new(),
-            given_up: VecDeque::new(),
             offered: Vec::new(),
             refused: BTreeMap::new(),
             looked: None,
@@ -273,6 +269,12 @@ impl Marketplace {
         let ride = search.ride;
         let frame = Frame::statement(request.bytes());
         let pending = Pending { offer: driver, request, counter, human };
+        if let Some(rider) = self.rider.as_mut() {
+            if rider.lately.len() >= LATELY_MAX {
+                rider.lately.pop_front();
+            }
+            rider.lately.push_back(pending.clone());
+        }
         if let Some(search) = self.rider.as_mut().and_then(|rider| rider.search.as_mut()) {
             search.first_request.get_or_insert(now);
             search.last_request = Some(now);
@@ -301,21 +303,19 @@ impl Marketplace {
         search.asks.remove(request)
     }
 
-    /// A REQUEST to this driver that was given up.
-    pub(super) fn given_up(&self, request: &StatementId, driver: &PublicKey) -> Option<Pending> {
-        let search = self.rider.as_ref()?.search.as_ref()?;
+    /// A REQUEST to this driver, open or not any more.
+    pub(super) fn asked_lately(&self, request: &StatementId, driver: &PublicKey) -> Option<Pending> {
+        let asked = &self.rider.as_ref()?.lately;
         let is_it =
             |pending: &&Pending| pending.request.id() == *request && pending.offer.offer.signer() == driver;
-        search.given_up.iter().find(is_it).cloned()
+        asked.iter().find(is_it).cloned()
     }
 
-    /// Whether this key has asked this driver lately, in the search that is on.
+    /// Whether this key has asked this driver lately.
     pub(super) fn was_asked(&self, key: &PublicKey, driver: &PublicKey) -> bool {
-        let search = self.rider.as_ref().and_then(|rider| rider.search.as_ref());
-        search.filter(|search| search.key == *key).is_some_and(|search| {
-            let mut asked = search.asks.values().chain(&search.given_up);
-            asked.any(|pending| pending.offer.offer.signer() == driver)
-        })
+        let asked = self.rider.iter().flat_map(|rider| &rider.lately);
+        let mut pairs = asked.map(|pending| (pending.request.signer(), pending.offer.offer.signer()));
+        pairs.any(|pair| pair == (key, driver))
     }
 
     pub(super) fn on_wait(&mut self, now: Timestamp, about: About, ms: u32) {
@@ -363,10 +363,6 @@ impl Marketplace {
         let Some(pending) = search.asks.remove(request) else { return };
         self.timers.clear(Timer::Ask(*request));
         let driver = *pending.offer.offer.signer();
-        if search.given_up.len() >= GIVEN_UP_MAX {
-            search.given_up.pop_front();
-        }
-        search.given_up.push_back(pending);
         self.refuse_driver(now, driver, word, pause);
         self.shop(now);
     }

@@ -7,4 +7,5 @@ mod matching;
 mod scenarios;
 mod sharing;
 mod signatures;
+mod witness;
 mod world;

@@ -61,8 +61,9 @@ struct Exposed {
 pub(super) struct Attacks {
     keys: BTreeSet<PublicKey>,
     claims: Vec<Claim>,
-    /// Who has read what of an attacker, and when first.
-    reads: BTreeMap<StatementId, BTreeMap<u32, u64>>,
+    /// Who has read what from which attacker, and when first. What a third one passes on is
+    /// not meant for its reader, who refuses it (P5.6).
+    reads: BTreeMap<(u32, StatementId), BTreeMap<u32, u64>>,
     exposed: BTreeMap<PublicKey, Exposed>,
     /// Evidence that has been verified.
     sound: BTreeSet<[u8; 32]>,
@@ -79,8 +80,8 @@ impl Attacks {
         self.claims.push(Claim { host, accused, statements });
     }
 
-    pub(super) fn read(&mut self, at_ms: u64, host: u32, statement: StatementId) {
-        self.reads.entry(statement).or_default().entry(host).or_insert(at_ms);
+    pub(super) fn read(&mut self, at_ms: u64, host: u32, from: u32, statement: StatementId) {
+        self.reads.entry((from, statement)).or_default().entry(host).or_insert(at_ms);
     }
 
     /// An honest node holds this evidence. Says what must not be.
@@ -142,10 +143,11 @@ impl Attacks {
     }
 
     /// When the first honest node had read all of these, and which.
-    fn complete_ms(&self, statements: &[StatementId]) -> Option<(u64, u32)> {
-        let first = self.reads.get(statements.first()?)?;
+    fn complete_ms(&self, author: u32, statements: &[StatementId]) -> Option<(u64, u32)> {
+        let first = self.reads.get(&(author, *statements.first()?))?;
         let all = |host: &u32| {
-            let at = statements.iter().map(|statement| self.reads.get(statement)?.get(host).copied());
+            let at =
+                statements.iter().map(|statement| self.reads.get(&(author, *statement))?.get(host).copied());
             Some((at.collect::<Option<Vec<u64>>>()?.into_iter().max()?, *host))
         };
         first.keys().filter_map(all).min()
@@ -156,7 +158,7 @@ impl Attacks {
         let mut wrong = Vec::new();
         for claim in std::mem::take(&mut self.claims) {
             let Some(behaviour) = self.by_host.get(&claim.host).copied() else { continue };
-            let complete = self.complete_ms(&claim.statements);
+            let complete = self.complete_ms(claim.host, &claim.statements);
             let exposed = self.exposed.get(&claim.accused);
             let known_to = exposed.map_or(0, |exposed| exposed.hosts.len());
             let took = complete.and_then(|(at, _)| Some(exposed?.first_ms.saturating_sub(at)));

@@ -14,7 +14,7 @@ use self::sample::SAMPLE_MS;
 use super::attacks::Tally;
 use super::driver::DriverPerson;
 use super::host::{Arrival, Gossiped, Host, Outgoing, Person, What};
-use super::hostile::{Hostile, attackers, eclipsed};
+use super::hostile::{Hostile, attackers, eclipsed, is_sound};
 use super::link::{Draws, frame_delays, is_cut};
 use super::oracle::{Oracle, Violation};
 use super::rider::RiderPerson;
@@ -393,7 +393,7 @@ impl Engine {
             What::Exposed { .. } => (10, 0),
             What::Violation(text) => (11, text.len()),
             // Nothing that happens: only who judges is told.
-            What::HostileKey(_) | What::Contradiction { .. } | What::Read(_) => return,
+            What::HostileKey(_) | What::Contradiction { .. } | What::Read { .. } => return,
         };
         let mut entry = [0; 17];
         entry[..8].copy_from_slice(&outgoing.at_ms.to_le_bytes());
@@ -484,7 +484,9 @@ impl Engine {
             What::Contradiction { accused, statements } => {
                 self.oracle.attacks.claim(from, accused, statements);
             }
-            What::Read(statement) => self.oracle.attacks.read(at_ms, from, statement),
+            What::Read { from: author, statement } => {
+                self.oracle.attacks.read(at_ms, from, author, statement);
+            }
             What::Violation(text) => self.oracle.violation(at_ms, text),
         }
     }
@@ -683,11 +685,6 @@ fn delays_of(shards: &[Shard]) -> (u32, u32) {
         found.and_then(|ms| u32::try_from(ms).ok()).unwrap_or(0)
     };
     (quantile(50), quantile(99))
-}
-
-/// Whether honest nodes pass a message on: it is what it says, and its author signed it.
-fn is_sound(heard: &Heard, signatures: &dyn Signatures) -> bool {
-    heard.statement().is_ok_and(|statement| statement.clone().verify_with(signatures).is_ok())
 }
 
 /// The kind of statement in a frame, from its first bytes.

@@ -112,7 +112,10 @@ pub(super) enum What {
         statements: Vec<StatementId>,
     },
     /// A statement of an attacker has reached an honest node.
-    Read(StatementId),
+    Read {
+        from: u32,
+        statement: StatementId,
+    },
     /// Something that must not happen.
     Violation(String),
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hailmesh_market::AskId;
-use hailmesh_wire::{AnyStatement, Frame, FrameContent, Topic};
+use hailmesh_wire::{AnyStatement, Frame, FrameContent, Heard, Signatures, Topic};
 
 use super::engine::Shared;
 use super::host::{Arrival, Gossiped, Host, Person, What};
@@ -54,6 +54,11 @@ pub(super) fn eclipsed(hostile: &[Behaviour], honest: u32, seed: u64) -> BTreeSe
     let eclipses = hostile.iter().filter(|behaviour| **behaviour == Behaviour::Eclipse);
     let victim = |number: u64| Draws::of(seed, 0xec11, number, 0).between(0, honest.max(1) - 1);
     (0..).zip(eclipses).map(|(number, _)| victim(number)).collect()
+}
+
+/// Whether honest nodes pass a message on: it is what it says, and its author signed it.
+pub(super) fn is_sound(heard: &Heard, signatures: &dyn Signatures) -> bool {
+    heard.statement().is_ok_and(|statement| statement.clone().verify_with(signatures).is_ok())
 }
 
 /// How many messages each step of admission has stopped.
@@ -182,7 +187,7 @@ impl Host {
         *self.judged.entry((message.from, name)).or_default() += 1;
         let contradicts = shared.hostile(message.from).is_some_and(Behaviour::contradicts_in_gossip);
         if contradicts && let Ok(statement) = message.heard.statement() {
-            self.say(at_ms, What::Read(statement.id()));
+            self.say(at_ms, What::Read { from: message.from, statement: statement.id() });
         }
     }
 
@@ -192,7 +197,7 @@ impl Host {
             && let Ok(Frame { content: FrameContent::Statement(bytes), .. }) = Frame::decode(frame)
             && let Ok(statement) = AnyStatement::decode(bytes)
         {
-            self.say(at_ms, What::Read(statement.id()));
+            self.say(at_ms, What::Read { from, statement: statement.id() });
         }
     }
 }

@@ -138,15 +138,16 @@ impl NonCanonical {
         let key = stage.key(0);
         let network = *stage.network().as_bytes();
         let raw = body.encode_body();
-        let mut all = Vec::new();
-        // A byte more than there is.
-        all.push([&good[..], &[0]].concat());
-        // The version in two bytes.
-        all.push([&good[..1], &[0x18, 1], &good[2..]].concat());
-        // An array without a length.
-        all.push([&[0x9f], &good[1..], &[0xff]].concat());
-        // An element more than there may be.
-        all.push([&[0x87], &good[1..], &[0xf6]].concat());
+        let mut all = vec![
+            // A byte more than there is.
+            [&good[..], &[0]].concat(),
+            // The version in two bytes.
+            [&good[..1], &[0x18, 1], &good[2..]].concat(),
+            // An array without a length.
+            [&[0x9f], &good[1..], &[0xff]].concat(),
+            // An element more than there may be.
+            [&[0x87], &good[1..], &[0xf6]].concat(),
+        ];
         let kind = Kind::DriverOffer.code();
         let mut sealed = |body: &[u8]| all.push(seal(stage.signatures(), &key, (1, kind), &network, body));
         // The sequence number in two bytes, an element more, and a byte more.

@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use hailmesh_types::{Duration, PublicKey, Timestamp};
+use hailmesh_types::{Duration, PublicKey, StatementId, Timestamp};
 use hailmesh_wire::{
     Accept, Ack, AnyVerified, Confirm, Cosign, Counter, DriverOffer, Ed25519, Evidence, EvidenceKind,
     Release, Request, RiderOffer, ShiftCert, Signatures, Verified, Void, evidence,
@@ -129,12 +129,18 @@ impl Witness {
         if let Some(last) = self.heads.get(accept.signer().as_bytes()) {
             found.try_kind(EvidenceKind::E9, &[&AnyVerified::from(last.offer.clone()), &new]);
         }
-        self.accepts.put(now, new, self.kept);
+        self.accepts.put(now, new, self.kept, request.is_some());
         found.evidence
     }
 
-    /// A CONFIRM: E2, E4a, E4d and E8. Show it one's own CONFIRMs too: E4c needs them.
-    pub fn observe_confirm(&mut self, now: Timestamp, confirm: &Verified<Confirm>) -> Vec<Evidence> {
+    /// A CONFIRM: E2, E4a, E4d and E8; `is_ours` when it is of an agreement of this node.
+    /// Show it one's own CONFIRMs too: E4c needs them.
+    pub fn observe_confirm(
+        &mut self,
+        now: Timestamp,
+        confirm: &Verified<Confirm>,
+        is_ours: bool,
+    ) -> Vec<Evidence> {
         self.expire(now);
         let new = AnyVerified::from(confirm.clone());
         let mut found = self.findings(*confirm.signer());
@@ -147,7 +153,7 @@ impl Witness {
         for end in self.ends.of(confirm.signer()) {
             found.try_kind(EvidenceKind::E8, &[end, &new]);
         }
-        self.confirms.put(now, new, self.kept);
+        self.confirms.put(now, new, self.kept, is_ours);
         found.evidence
     }
 
@@ -163,23 +169,39 @@ impl Witness {
             found.try_kind(EvidenceKind::E3, &[&new, accept]);
             self.try_boarding(&mut found, &new, accept);
         }
-        self.acks.put(now, new, self.kept);
+        self.acks.put(now, new, self.kept, true);
         found.evidence
     }
 
     /// A VOID: E3 and E8.
     pub fn observe_void(&mut self, now: Timestamp, void: &Verified<Void>) -> Vec<Evidence> {
-        self.observe_end(now, AnyVerified::from(void.clone()))
+        self.observe_end(now, AnyVerified::from(void.clone()), true)
+    }
+
+    /// A VOID of an ACCEPT that was not taken: E3 and E8. `is_asked` says that its signer was
+    /// asked for a ride; otherwise the ACCEPT must still be kept.
+    pub fn observe_void_of_untaken(
+        &mut self,
+        now: Timestamp,
+        void: &Verified<Void>,
+        is_asked: bool,
+    ) -> Vec<Evidence> {
+        self.expire(now);
+        let known = self.accepts.find(&void.body().accept_id).map(|kept| kept.asked);
+        match known.or(is_asked.then_some(true)) {
+            Some(asked) => self.observe_end(now, AnyVerified::from(void.clone()), asked),
+            None => Vec::new(),
+        }
     }
 
     /// A RELEASE: E8.
     pub fn observe_release(&mut self, now: Timestamp, release: &Verified<Release>) -> Vec<Evidence> {
-        self.observe_end(now, AnyVerified::from(release.clone()))
+        self.observe_end(now, AnyVerified::from(release.clone()), true)
     }
 
     /// A COSIGN: E8.
     pub fn observe_cosign(&mut self, now: Timestamp, cosign: &Verified<Cosign>) -> Vec<Evidence> {
-        self.observe_end(now, AnyVerified::from(cosign.clone()))
+        self.observe_end(now, AnyVerified::from(cosign.clone()), true)
     }
 
     /// A driver's offer: E9 against the ACCEPTs and the offer kept of its key, and E6.
@@ -236,11 +258,11 @@ impl Witness {
         for other in self.certs.of(cert.signer()) {
             found.try_kind(EvidenceKind::E7, &[other, &new]);
         }
-        self.certs.put(now, new, self.kept);
+        self.certs.put(now, new, self.kept, false);
         found.evidence
     }
 
-    fn observe_end(&mut self, now: Timestamp, new: AnyVerified) -> Vec<Evidence> {
+    fn observe_end(&mut self, now: Timestamp, new: AnyVerified, asked: bool) -> Vec<Evidence> {
         self.expire(now);
         let mut found = self.findings(*new.signer());
         for other in self.ends.of(new.signer()) {
@@ -252,16 +274,16 @@ impl Witness {
         for ack in self.acks.of(new.signer()) {
             found.try_kind(EvidenceKind::E3, &[ack, &new]);
         }
-        self.ends.put(now, new, self.kept);
+        self.ends.put(now, new, self.kept, asked);
         found.evidence
     }
 
     /// E4c takes the CONFIRM that the ACK names.
     fn try_boarding(&self, found: &mut Findings, ack: &AnyVerified, accept: &AnyVerified) {
         let AnyVerified::Ack(named) = ack else { return };
-        let confirm = self.confirms.0.iter().find(|(_, confirm)| confirm.id() == named.body().confirm_id);
-        if let Some((_, confirm)) = confirm {
-            found.try_kind(EvidenceKind::E4c, &[ack, confirm, accept]);
+        let confirm = self.confirms.find(&named.body().confirm_id);
+        if let Some(confirm) = confirm {
+            found.try_kind(EvidenceKind::E4c, &[ack, &confirm.statement, accept]);
         }
     }
 
@@ -283,7 +305,7 @@ impl Witness {
         let span = self.span;
         for shelf in [&mut self.accepts, &mut self.confirms, &mut self.acks, &mut self.ends, &mut self.certs]
         {
-            while shelf.0.front().is_some_and(|(at, _)| *at + span < now) {
+            while shelf.0.front().is_some_and(|kept| kept.at + span < now) {
                 shelf.0.pop_front();
             }
         }
@@ -311,23 +333,44 @@ impl Keyed for Head {
     }
 }
 
+/// A statement, and whether this node has to do with it: it asked for that ACCEPT, or is a
+/// party to the agreement.
+#[derive(Debug, Clone)]
+struct Kept {
+    at: Timestamp,
+    asked: bool,
+    statement: AnyVerified,
+}
+
 /// Statements in the order in which they were seen.
 #[derive(Debug, Clone, Default)]
-struct Shelf(VecDeque<(Timestamp, AnyVerified)>);
+struct Shelf(VecDeque<Kept>);
 
 impl Shelf {
     fn of<'s>(&'s self, signer: &'s PublicKey) -> impl Iterator<Item = &'s AnyVerified> {
-        self.0.iter().map(|(_, statement)| statement).filter(move |statement| statement.signer() == signer)
+        self.0.iter().map(|kept| &kept.statement).filter(move |statement| statement.signer() == signer)
     }
 
-    fn put(&mut self, now: Timestamp, statement: AnyVerified, most: usize) {
-        if self.0.iter().any(|(_, known)| known.id() == statement.id()) {
+    fn find(&self, id: &StatementId) -> Option<&Kept> {
+        self.0.iter().find(|kept| kept.statement.id() == *id)
+    }
+
+    /// Keeps a statement. When full the oldest goes that nobody here asked for, and only
+    /// then one that somebody did: keys cost nothing, and whoever is about to contradict
+    /// itself could otherwise push its first story out with those of others.
+    fn put(&mut self, now: Timestamp, statement: AnyVerified, most: usize, asked: bool) {
+        if self.find(&statement.id()).is_some() {
             return;
         }
         while self.0.len() >= most.max(1) {
-            self.0.pop_front();
+            let least = self.0.iter().position(|kept| !kept.asked);
+            match least {
+                // A stranger's does not displace what was asked for.
+                None if !asked => return,
+                _ => self.0.remove(least.unwrap_or(0)),
+            };
         }
-        self.0.push_back((now, statement));
+        self.0.push_back(Kept { at: now, asked, statement });
     }
 }
 
@@ -357,9 +400,7 @@ impl Findings {
 
 #[cfg(test)]
 mod tests {
-    use hailmesh_types::{
-        Amount, Cell, Class, Features, GeoPoint, Hash, Resolution, Seats, StatementId, Tariff,
-    };
+    use hailmesh_types::{Amount, Cell, Class, Features, GeoPoint, Hash, Resolution, Seats, Tariff};
     use hailmesh_wire::{
         AcceptMode, Body, DriverTerms, EndReason, Extensions, FareKind, NetworkId, Outcome, Prev, SigningKey,
         board_hash, tariff_hash,
@@ -587,7 +628,7 @@ mod tests {
         let denies = accept(1, 1, ended(Outcome::HoldLapsed, &first, None), &request(4, 1, &offers));
         let forks = accept(1, 1, ended(Outcome::DriverCancelled, &other, None), &request(5, 1, &offers));
         assert!(witness.observe_accept(at(2), &first, None, None, None).is_empty());
-        assert!(witness.observe_confirm(at(3), &agreed).is_empty());
+        assert!(witness.observe_confirm(at(3), &agreed, true).is_empty());
         assert!(witness.observe_ack(at(4), &ack(1, &agreed, 0)).is_empty());
         assert_eq!(kinds(&witness.observe_accept(at(5), &denies, None, None, None)), [EvidenceKind::E3]);
         let found = kinds(&witness.observe_accept(at(6), &forks, None, None, None));
@@ -606,7 +647,7 @@ mod tests {
             let prev = ended(Outcome::CompletedUnilateral, &first, Some(secret.to_vec()));
             accept(1, 1, prev, &request(3, 1, &offers))
         };
-        witness.observe_confirm(at(3), &agreed);
+        witness.observe_confirm(at(3), &agreed, true);
         witness.observe_ack(at(4), &ack(1, &agreed, 0));
         assert!(witness.clone().observe_accept(at(5), &boarded([9; 16]), None, None, None).is_empty());
         let found = witness.observe_accept(at(5), &boarded([8; 16]), None, None, None);
@@ -639,9 +680,49 @@ mod tests {
         witness.observe_void(at(10), &void(1, &first, Outcome::HoldLapsed));
         let found = witness.observe_void(at(11), &void(1, &first, Outcome::DriverCancelled));
         assert_eq!(kinds(&found), [EvidenceKind::E8]);
-        witness.observe_confirm(at(12), &confirm(2, &first, 0, Prev::FIRST));
-        let found = witness.observe_confirm(at(13), &confirm(2, &other, 0, Prev::FIRST));
+        witness.observe_confirm(at(12), &confirm(2, &first, 0, Prev::FIRST), true);
+        let found = witness.observe_confirm(at(13), &confirm(2, &other, 0, Prev::FIRST), true);
         assert_eq!(kinds(&found), [EvidenceKind::E2]);
+    }
+
+    #[test]
+    fn junk_does_not_push_out_what_was_asked_for() {
+        let mut witness = Witness::default();
+        let offers = offer(1, 1, 0, None);
+        let asked = request(2, 1, &offers);
+        let first = accept(1, 0, Prev::FIRST, &asked);
+        witness.observe_accept(at(0), &first, Some(&offers), Some(&asked), None);
+        witness.observe_confirm(at(1), &confirm(2, &first, 0, Prev::FIRST), true);
+        for key in 10..110 {
+            let junk = accept(key, 0, Prev::FIRST, &request(2, key, &offers));
+            witness.observe_accept(at(2), &junk, None, None, None);
+            witness.observe_confirm(at(2), &confirm(key, &junk, 0, Prev::FIRST), false);
+            assert!(witness.accepts.0.len() <= KEPT && witness.confirms.0.len() <= KEPT);
+        }
+        let second = accept(1, 0, Prev::FIRST, &request(3, 1, &offers));
+        assert_eq!(kinds(&witness.observe_accept(at(3), &second, None, None, None)), [EvidenceKind::E1]);
+        let again = confirm(2, &second, 0, Prev::FIRST);
+        assert_eq!(kinds(&witness.observe_confirm(at(3), &again, false)), [EvidenceKind::E2]);
+    }
+
+    #[test]
+    fn the_ends_of_an_accept_that_was_not_taken_are_compared() {
+        let mut witness = Witness::default();
+        let offers = offer(1, 1, 0, None);
+        let first = accept(1, 0, Prev::FIRST, &request(2, 1, &offers));
+        let ends = [void(1, &first, Outcome::HoldLapsed), void(1, &first, Outcome::DriverCancelled)];
+        let lapsed = |witness: &mut Witness, at, asked| witness.observe_void_of_untaken(at, &ends[0], asked);
+        let cancelled = |witness: &mut Witness, at| witness.observe_void_of_untaken(at, &ends[1], false);
+        assert!(lapsed(&mut witness, at(1), false).is_empty());
+        assert!(cancelled(&mut witness, at(1)).is_empty(), "of an ACCEPT that nobody saw");
+        let mut early = witness.clone();
+        witness.observe_accept(at(2), &first, None, None, None);
+        assert!(lapsed(&mut witness, at(3), false).is_empty());
+        assert_eq!(kinds(&cancelled(&mut witness, at(4))), [EvidenceKind::E8]);
+        // The ends of an ACCEPT may overtake it.
+        assert!(lapsed(&mut early, at(2), true).is_empty());
+        early.observe_accept(at(3), &first, None, None, None);
+        assert_eq!(kinds(&cancelled(&mut early, at(4))), [EvidenceKind::E8]);
     }
 
     #[test]

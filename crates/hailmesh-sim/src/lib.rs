@@ -20,6 +20,7 @@
 //! everything that happened says so ([`outcome::RunOutcome::trace_hash`]).
 #![forbid(unsafe_code)]
 
+pub mod adversary;
 pub mod baseline;
 pub mod city;
 pub mod import;

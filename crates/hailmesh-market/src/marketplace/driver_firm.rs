@@ -45,7 +45,9 @@ impl Marketplace {
             opened: opened && place.is_some(),
         };
         let step = lane.transition(event);
-        let witnessed = self.witness.observe_confirm(now, &confirm);
+        let ours =
+            slot.is_some_and(|slot| self.deals.get(&slot).is_some_and(|deal| deal.counterparty() == rider));
+        let witnessed = self.witness.observe_confirm(now, &confirm, ours);
         self.accuse(now, witnessed);
         if let Some(slot) = slot
             && self.deals.get(&slot).is_some_and(|deal| deal.counterparty() == rider)

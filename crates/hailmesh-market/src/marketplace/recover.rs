@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
 use hailmesh_types::{PublicKey, Timestamp};
-use hailmesh_wire::{AnyStatement, Ed25519, RideState, Signatures, Verified};
+use hailmesh_wire::{AnyStatement, AnyVerified, Ed25519, RideState, Signatures, Verified};
 
 use crate::config::{Config, ConfigError};
 use crate::handshake::{Binding, DriverLane, DriverSlot, Held, RiderChain, RiderSlot};
@@ -235,9 +235,36 @@ impl Marketplace {
         }))
     }
 
+    /// What the other sides of this node's agreements have signed, for comparison with what
+    /// they will sign: a restart must not make anybody forget it (P7.22).
+    fn witness_again(&mut self, now: Timestamp) {
+        let signatures = Arc::clone(&self.signatures);
+        let Self { deals, witness, .. } = self;
+        for deal in deals.values() {
+            // What contradicts itself already was found before the restart.
+            if deal.role() == Role::Rider {
+                witness.observe_accept(now, &deal.accept, Some(&deal.offer), Some(&deal.request), None);
+            }
+            if let Some(confirm) = &deal.confirm {
+                witness.observe_confirm(now, confirm, true);
+            }
+            for said in deal.said.iter().filter(|said| !said.own) {
+                let read = AnyVerified::from_own_journal(Arc::clone(&said.bytes), &*signatures);
+                match read {
+                    Ok(AnyVerified::Ack(ack)) => witness.observe_ack(now, &ack),
+                    Ok(AnyVerified::Void(void)) => witness.observe_void(now, &void),
+                    Ok(AnyVerified::Release(release)) => witness.observe_release(now, &release),
+                    Ok(AnyVerified::Cosign(cosign)) => witness.observe_cosign(now, &cosign),
+                    _ => Vec::new(),
+                };
+            }
+        }
+    }
+
     /// P11.6: holds are re-armed with min(hold, what remains by the wall clock), the
     /// outbox is due, and every open counterparty is told and asked.
     fn rearm(&mut self, now: Timestamp) {
+        self.witness_again(now);
         let open: Vec<(SlotRef, Role, bool, Timestamp)> = self
             .deals
             .values()

@@ -1,6 +1,6 @@
 //! The rider's side of the handshake: what surrounds the table of P7.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use ed25519_dalek::SigningKey;
 use hailmesh_types::{GeoPoint, Hash, Private, PublicKey, StatementId, Timestamp};
@@ -31,6 +31,9 @@ pub(super) struct RiderSide {
     pub(super) spare: Option<(SigningKey, Timestamp)>,
     pub(super) chains: BTreeMap<PublicKey, Chain>,
     pub(super) search: Option<Search>,
+    /// The last REQUESTs of this node, the oldest first: an answer that comes after the
+    /// search may still break what was offered, and is kept before what nobody asked for.
+    pub(super) lately: VecDeque<Pending>,
     pub(super) here: Option<Private<GeoPoint>>,
     /// Whether the driver of a firm ride may see where this rider is (P8.10).
     pub(super) sharing: bool,
@@ -55,6 +58,7 @@ impl RiderSide {
             spare: None,
             chains: BTreeMap::new(),
             search: None,
+            lately: VecDeque::new(),
             here: None,
             sharing,
             away: false,
@@ -78,7 +82,9 @@ impl Marketplace {
         let body = accept.body();
         let (driver, to) = (*accept.signer(), body.to);
         let pending = self.take_ask(&to, &body.request_id, &driver);
-        self.witness_accept(now, &accept, pending.as_ref());
+        // One that comes too late is not taken, but it is an answer all the same.
+        let late = if pending.is_none() { self.asked_lately(&body.request_id, &driver) } else { None };
+        self.witness_accept(now, &accept, pending.as_ref().or(late.as_ref()));
         if pending.is_none() && self.is_offered(&accept) {
             // In hand, and not decided upon yet (P7.23).
             return turn.nothing();
@@ -275,7 +281,7 @@ impl Marketplace {
         records.push(deal.keep(SecretPurpose::Code, draft.code.into_bytes()));
         self.book.pin(&driver);
         // The own CONFIRM is what a false boarding is measured against (E4c).
-        self.witness.observe_confirm(now, &draft.confirm);
+        self.witness.observe_confirm(now, &draft.confirm, true);
         self.deals.insert(slot, deal);
         self.trim_deals();
         let retry = now + self.config.timers.confirm_retry;
@@ -352,7 +358,10 @@ impl Marketplace {
         let body = void.body();
         let (accept, driver) = (body.accept_id, *void.signer());
         let Some(slot) = self.deal_by_accept(&accept) else {
-            // An ACCEPT that was not taken has ended: heard (P5.5).
+            // An ACCEPT that was not taken has ended: heard (P5.5). It ends only once, too.
+            let asked = self.was_asked(&void.body().to, &driver);
+            let witnessed = self.witness.observe_void_of_untaken(now, &void, asked);
+            self.accuse(now, witnessed);
             return turn.nothing();
         };
         if self.deals.get(&slot).is_none_or(|deal| deal.counterparty() != driver) {

@@ -35,6 +35,8 @@ const BUSY: Duration = Duration::from_secs(3);
 const LOOKS_IDLE: u32 = 50;
 /// Most drivers remembered as having said no.
 const REFUSALS_MAX: usize = 1_000;
+/// REQUESTs remembered beyond their search.
+const LATELY_MAX: usize = 64;
 /// Most INVITEs remembered that are to be answered later, and how long.
 const INVITED_MAX: usize = 64;
 const INVITED_FOR: Duration = Duration::from_secs(30);
@@ -267,6 +269,12 @@ impl Marketplace {
         let ride = search.ride;
         let frame = Frame::statement(request.bytes());
         let pending = Pending { offer: driver, request, counter, human };
+        if let Some(rider) = self.rider.as_mut() {
+            if rider.lately.len() >= LATELY_MAX {
+                rider.lately.pop_front();
+            }
+            rider.lately.push_back(pending.clone());
+        }
         if let Some(search) = self.rider.as_mut().and_then(|rider| rider.search.as_mut()) {
             search.first_request.get_or_insert(now);
             search.last_request = Some(now);
@@ -293,6 +301,21 @@ impl Marketplace {
         }
         self.timers.clear(Timer::Ask(*request));
         search.asks.remove(request)
+    }
+
+    /// A REQUEST to this driver, open or not any more.
+    pub(super) fn asked_lately(&self, request: &StatementId, driver: &PublicKey) -> Option<Pending> {
+        let asked = &self.rider.as_ref()?.lately;
+        let is_it =
+            |pending: &&Pending| pending.request.id() == *request && pending.offer.offer.signer() == driver;
+        asked.iter().find(is_it).cloned()
+    }
+
+    /// Whether this key has asked this driver lately.
+    pub(super) fn was_asked(&self, key: &PublicKey, driver: &PublicKey) -> bool {
+        let asked = self.rider.iter().flat_map(|rider| &rider.lately);
+        let mut pairs = asked.map(|pending| (pending.request.signer(), pending.offer.offer.signer()));
+        pairs.any(|pair| pair == (key, driver))
     }
 
     pub(super) fn on_wait(&mut self, now: Timestamp, about: About, ms: u32) {

@@ -8,4 +8,5 @@ mod outbox;
 mod scenarios;
 mod sharing;
 mod signatures;
+mod witness;
 mod world;

@@ -277,8 +277,9 @@ impl Host {
             let text = format!("driver {} is firm and does not know where to go", self.id);
             return self.say(at_ms, What::Violation(text));
         };
-        // The name on the door sign tells the rider apart.
-        let Ok(rider) = contact.expose()[0].parse() else { return };
+        // The name on the door sign tells the rider apart. Under any other name nobody will
+        // be there, which a driver finds out at the kerb.
+        let rider = contact.expose()[0].parse().unwrap_or(u32::MAX);
         let from = self.driver().at(shared, at_ms);
         let to = shared.roads().snap(*pickup.expose());
         let drive = shared.roads().drive(from, to);

@@ -11,15 +11,17 @@ use hailmesh_types::{PeerKey, Resolution};
 use hailmesh_wire::{AnyStatement, Ed25519, Heard, Signatures, SimulatedSignatures, Topic, message_id};
 
 use self::sample::SAMPLE_MS;
-use super::cheat::Cheat;
+use super::attacks::Tally;
 use super::driver::DriverPerson;
 use super::host::{Arrival, Gossiped, Host, Outgoing, Person, What};
+use super::hostile::{Hostile, attackers, eclipsed, is_sound};
 use super::link::{Draws, frame_delays, is_cut};
 use super::oracle::{Oracle, Violation};
 use super::rider::RiderPerson;
 use super::settings::{RunError, Settings, Signing};
 use super::shard::{Shard, Spread, Window};
 use super::travel::RoadTimes;
+use crate::adversary::Behaviour;
 use crate::outcome::{Moment, RideOutcome, RunOutcome, Traffic};
 use crate::policy::Policy;
 use crate::roads::Roads;
@@ -41,6 +43,11 @@ pub(super) struct Shared {
     pub(super) config: Arc<Config>,
     pub(super) signatures: Arc<dyn Signatures>,
     pub(super) travel: Arc<RoadTimes>,
+    /// What each attacker does; their hosts come after all others.
+    hostile: Vec<Behaviour>,
+    first_hostile: u32,
+    /// Nodes that hear nobody but attackers, and are heard by nobody else.
+    eclipsed: BTreeSet<u32>,
     scenario: Arc<Scenario>,
 }
 
@@ -51,6 +58,19 @@ impl Shared {
 
     pub(super) fn request(&self, index: u32) -> &TripRequest {
         &self.scenario.requests[index as usize]
+    }
+
+    /// What this host does, if it is an attacker.
+    pub(super) fn hostile(&self, host: u32) -> Option<Behaviour> {
+        let number = host.checked_sub(self.first_hostile)?;
+        self.hostile.get(number as usize).copied()
+    }
+
+    /// Whether attackers stand between these two.
+    pub(super) fn is_eclipsed(&self, from: u32, to: u32) -> bool {
+        !self.eclipsed.is_empty()
+            && (self.eclipsed.contains(&from) || self.eclipsed.contains(&to))
+            && self.hostile(from).is_none()
     }
 
     /// Verifies a receipt as a stranger would.
@@ -87,6 +107,8 @@ pub struct Run {
     pub agreements: u64,
     /// How often a node found or heard evidence against somebody.
     pub exposures: u64,
+    /// What became of each attack.
+    pub tallies: Vec<Tally>,
 }
 
 /// Runs a fleet of nodes through a scenario.
@@ -103,8 +125,14 @@ pub fn run(
 ) -> Result<Run, RunError> {
     settings.check()?;
     let vehicles = scenario.fleet(fleet, seed)?;
+    let first_hostile = fleet + u32::try_from(scenario.requests.len()).unwrap_or(u32::MAX - fleet);
+    let hostile = attackers(settings);
+    let eclipsed = eclipsed(&hostile, first_hostile, seed);
     let shared = Arc::new(Shared {
         seed,
+        hostile,
+        first_hostile,
+        eclipsed,
         settings: settings.clone(),
         patience_ms: scenario.patience_ms,
         boarding_ms: scenario.boarding_ms,
@@ -123,12 +151,11 @@ pub fn run(
         let host = Host::new(&shared, id, person, start_ms);
         shards[(id % threads) as usize].add(host);
     }
-    // Cheats stand where the cars stand that are not in the fleet.
-    let first_cheat = fleet + u32::try_from(scenario.requests.len()).unwrap_or(u32::MAX - fleet);
-    for number in 0..settings.cheats {
+    // Attackers stand where the cars stand that are not in the fleet.
+    for (number, behaviour) in (0..).zip(&shared.hostile) {
         let vehicle = &scenario.vehicles[(fleet + number) as usize % scenario.vehicles.len()];
-        let id = first_cheat + number;
-        let person = Person::Cheat(Cheat::new(number, vehicle.junction));
+        let id = first_hostile + number;
+        let person = Person::Hostile(Hostile::new(*behaviour, vehicle.junction));
         let start_ms = u64::from(Draws::of(seed, 0x5742, u64::from(id), 0).between(0, ARRIVE_MS));
         shards[(id % threads) as usize].add(Host::new(&shared, id, person, start_ms));
     }
@@ -363,8 +390,10 @@ impl Engine {
             What::Fail { .. } => (7, 0),
             What::Word { .. } => (8, 0),
             What::Bound { live, .. } => (9, usize::from(*live)),
-            What::Exposed => (10, 0),
+            What::Exposed { .. } => (10, 0),
             What::Violation(text) => (11, text.len()),
+            // Nothing that happens: only who judges is told.
+            What::HostileKey(_) | What::Contradiction { .. } | What::Read { .. } => return,
         };
         let mut entry = [0; 17];
         entry[..8].copy_from_slice(&outgoing.at_ms.to_le_bytes());
@@ -428,7 +457,7 @@ impl Engine {
                 let peer = self.peer(from);
                 match frame_delays(&self.shared.settings, &mut draws)[0].filter(|_| !cut) {
                     Some(delay) => {
-                        let response = Arrival::Response { run, ask, peer, frame };
+                        let response = Arrival::Response { from, run, ask, peer, frame };
                         self.deliver(shards, at_ms + u64::from(delay), to, response);
                     }
                     None => {
@@ -443,7 +472,21 @@ impl Engine {
             }
             What::Word { to, word } => self.deliver(shards, soon, to, Arrival::Word { from, word }),
             What::Bound { role, agreement, live } => self.oracle.bound(at_ms, from, role, agreement, live),
-            What::Exposed => self.oracle.exposed += 1,
+            What::Exposed { accused, bytes } => {
+                let (network, signatures) = (&self.shared.config.network, &*self.shared.signatures);
+                self.oracle.exposures += 1;
+                let attacks = &mut self.oracle.attacks;
+                if let Some(text) = attacks.exposed(at_ms, from, accused, &bytes, network, signatures) {
+                    self.oracle.violation(at_ms, text);
+                }
+            }
+            What::HostileKey(key) => self.oracle.attacks.key(key),
+            What::Contradiction { accused, statements } => {
+                self.oracle.attacks.claim(from, accused, statements);
+            }
+            What::Read { from: author, statement } => {
+                self.oracle.attacks.read(at_ms, from, author, statement);
+            }
             What::Violation(text) => self.oracle.violation(at_ms, text),
         }
     }
@@ -520,14 +563,18 @@ impl Engine {
         let id = message_id(&topic.to_string(), &bytes);
         let heard = Heard::new(bytes);
         self.note_offer(at_ms, from, &topic, &heard);
-        let passes_on = self.shared.settings.cheats == 0 || is_sound(&heard, &*self.shared.signatures);
-        let message = Gossiped { from, topic, heard, id, at_ms };
+        let passes_on = self.shared.hostile(from).is_none() || is_sound(&heard, &*self.shared.signatures);
+        let message = Gossiped { from, topic, heard, id, at_ms, passes_on };
         let listeners = u32::try_from(listeners).unwrap_or(u32::MAX);
-        self.gossip.push(Spread { message, order: self.order, listeners, passes_on });
+        self.gossip.push(Spread { message, order: self.order, listeners });
     }
 
     /// What somebody who sees everything knows about live offers.
     fn note_offer(&mut self, at_ms: u64, from: u32, topic: &Topic, heard: &Heard) {
+        // What an attacker offers is no part of the view that a node should have.
+        if self.shared.hostile(from).is_some() {
+            return;
+        }
         let (live, ttl) = match heard.statement() {
             Ok(AnyStatement::DriverOffer(offer)) => (offer.body().is_live(), offer.body().ttl),
             Ok(AnyStatement::RiderOffer(offer)) => (offer.body().live.is_some(), offer.body().ttl),
@@ -576,9 +623,18 @@ impl Engine {
                         full_m += person.full_m;
                     }
                     Person::Rider(person) => self.rides.push(person.outcome),
-                    Person::Cheat(_) => {}
+                    Person::Hostile(hostile) => {
+                        let player = hostile.player.as_deref();
+                        self.oracle.attacks.tally(host.id, hostile.behaviour, player);
+                    }
                 }
             }
+        }
+        for (what, count) in shards.iter().flat_map(|shard| &shard.judged) {
+            self.oracle.attacks.judged(what.0, what.1, *count);
+        }
+        for (at_ms, text) in self.oracle.attacks.close(self.end_ms) {
+            self.oracle.violation(at_ms, text);
         }
         self.rides.sort_by_key(|ride| ride.request);
         for ride in &mut self.rides {
@@ -610,9 +666,10 @@ impl Engine {
         };
         Run {
             outcome,
-            violations: self.oracle.violations,
             agreements: self.oracle.firm,
-            exposures: self.oracle.exposed,
+            exposures: self.oracle.exposures,
+            tallies: self.oracle.attacks.tallies(),
+            violations: self.oracle.violations,
         }
     }
 }
@@ -631,11 +688,6 @@ fn delays_of(shards: &[Shard]) -> (u32, u32) {
         found.and_then(|ms| u32::try_from(ms).ok()).unwrap_or(0)
     };
     (quantile(50), quantile(99))
-}
-
-/// Whether honest nodes pass a message on: it is what it says, and its author signed it.
-fn is_sound(heard: &Heard, signatures: &dyn Signatures) -> bool {
-    heard.statement().is_ok_and(|statement| statement.clone().verify_with(signatures).is_ok())
 }
 
 /// The kind of statement in a frame, from its first bytes.

@@ -10,12 +10,12 @@ use hailmesh_market::{
     Answer, AskId, Command, CommandError, Event, ExchangeId, Input, MessageRef, Origin, Output, Record,
     RideId, RideView, Role,
 };
-use hailmesh_types::{AgreementId, PeerKey, Timestamp};
+use hailmesh_types::{AgreementId, PeerKey, PublicKey, StatementId, Timestamp};
 use hailmesh_wire::{Heard, RideState, Topic};
 
-use super::cheat::Cheat;
 use super::driver::DriverPerson;
 use super::engine::Shared;
+use super::hostile::{Hostile, Judged};
 use super::link::Draws;
 use super::people::Word;
 use super::rider::RiderPerson;
@@ -35,6 +35,8 @@ pub(super) struct Gossiped {
     pub(super) heard: Heard,
     pub(super) id: [u8; 16],
     pub(super) at_ms: u64,
+    /// Whether honest nodes forward it.
+    pub(super) passes_on: bool,
 }
 
 /// Something that reaches a host.
@@ -44,7 +46,7 @@ pub(super) enum Arrival {
     Gone { peer: PeerKey },
     Subscribed { peer: PeerKey, topic: Topic },
     Request { from: u32, peer: PeerKey, run: u32, ask: AskId, frame: Vec<u8> },
-    Response { run: u32, ask: AskId, peer: PeerKey, frame: Vec<u8> },
+    Response { from: u32, run: u32, ask: AskId, peer: PeerKey, frame: Vec<u8> },
     Failed { run: u32, ask: AskId, peer: PeerKey },
     Word { from: u32, word: Word },
 }
@@ -98,7 +100,22 @@ pub(super) enum What {
         live: bool,
     },
     /// Evidence was found or heard against somebody.
-    Exposed,
+    Exposed {
+        accused: PublicKey,
+        bytes: Arc<[u8]>,
+    },
+    /// This key belongs to an attacker.
+    HostileKey(PublicKey),
+    /// Whoever has read all of these statements has to expose this key.
+    Contradiction {
+        accused: PublicKey,
+        statements: Vec<StatementId>,
+    },
+    /// A statement of an attacker has reached an honest node.
+    Read {
+        from: u32,
+        statement: StatementId,
+    },
     /// Something that must not happen.
     Violation(String),
 }
@@ -107,7 +124,7 @@ pub(super) enum What {
 pub(super) enum Person {
     Driver(DriverPerson),
     Rider(RiderPerson),
-    Cheat(Cheat),
+    Hostile(Hostile),
 }
 
 /// A clock that is wrong: ahead by `skew_ms`, and gaining `drift_ppm`.
@@ -127,7 +144,7 @@ impl Clock {
     }
 
     /// The first time of the city at which it says at least this.
-    fn when(self, reading: Timestamp) -> u64 {
+    pub(super) fn when(self, reading: Timestamp) -> u64 {
         let local =
             i64::try_from(reading.as_millis() - START_MS.min(reading.as_millis())).unwrap_or(i64::MAX / 2);
         let unskewed = (local - self.skew_ms).max(0);
@@ -166,6 +183,8 @@ pub(super) struct Host {
     /// Inputs and commands so far.
     pub(super) events: u64,
     pub(super) restarts: u32,
+    /// What it made of the gossip of attackers since it was last looked at.
+    pub(super) judged: Judged,
     number: u32,
     exchanges: BTreeMap<u64, (u32, u32, AskId)>,
     next_exchange: u64,
@@ -197,6 +216,7 @@ impl Host {
             peer: PeerKey::from_bytes([0; 32]),
             events: 0,
             restarts: 0,
+            judged: Judged::new(),
             number: 0,
             exchanges: BTreeMap::new(),
             next_exchange: 0,
@@ -207,7 +227,7 @@ impl Host {
 
     pub(super) const fn role(&self) -> Role {
         match self.person {
-            Person::Driver(_) | Person::Cheat(_) => Role::Driver,
+            Person::Driver(_) | Person::Hostile(_) => Role::Driver,
             Person::Rider(_) => Role::Rider,
         }
     }
@@ -215,8 +235,8 @@ impl Host {
     /// Starts the node from its journal.
     pub(super) fn start(&mut self, shared: &Shared, at_ms: u64) {
         self.run += 1;
-        if let Person::Cheat(_) = self.person {
-            return self.cheat_starts(shared, at_ms);
+        if let Person::Hostile(_) = self.person {
+            return self.hostile_starts(shared, at_ms);
         }
         let seed_of = |what: &[u8], run: u32| {
             let mut hasher = blake3::Hasher::new();
@@ -338,8 +358,8 @@ impl Host {
 
     /// Something has reached the host.
     pub(super) fn arrive(&mut self, shared: &Shared, at_ms: u64, arrival: Arrival) {
-        if let Person::Cheat(_) = self.person {
-            return self.cheat_hears(shared, at_ms, arrival);
+        if let Person::Hostile(_) = self.person {
+            return self.hostile_hears(at_ms, arrival);
         }
         let is_up = self.market.is_some();
         match arrival {
@@ -350,14 +370,18 @@ impl Host {
             _ if !is_up => {}
             Arrival::Gossip(message) => {
                 // Who forwarded it: one of a few neighbours, the same for the same author
-                // now and then, as in a mesh.
-                let mut draws = Draws::of(shared.seed, u64::from(self.id), u64::from(message.from) & 7, 0x6e);
+                // now and then, as in a mesh. What nobody forwards comes from its author.
+                let way =
+                    if message.passes_on { u64::from(message.from) & 7 } else { 8 + u64::from(message.from) };
+                let mut draws = Draws::of(shared.seed, u64::from(self.id), way, 0x6e);
                 let mut source = [0; 32];
                 source[..8].copy_from_slice(&draws.next().to_le_bytes());
                 let source = PeerKey::from_bytes(source);
                 let reference = MessageRef { id: message.id, source };
                 let (topic, heard) = (message.topic.clone(), message.heard.clone());
+                let before = shared.hostile(message.from).and_then(|_| self.stopped());
                 self.input(shared, at_ms, Input::Gossip { message: reference, topic, heard });
+                self.note_hostile(shared, at_ms, &message, before);
             }
             Arrival::Connected { peer, host } => {
                 let [a, b, c, d] = host.to_be_bytes();
@@ -369,6 +393,7 @@ impl Host {
                 self.input(shared, at_ms, Input::PeerSubscribed { peer, topic });
             }
             Arrival::Request { from, peer, run, ask, frame } => {
+                self.note_read(shared, at_ms, from, &frame);
                 self.next_exchange += 1;
                 let exchange = self.next_exchange;
                 if self.exchanges.len() < EXCHANGES_MAX {
@@ -379,8 +404,9 @@ impl Host {
                     self.say(at_ms, What::Fail { to: from, run, ask });
                 }
             }
-            Arrival::Response { run, ask, peer, frame } => {
+            Arrival::Response { from, run, ask, peer, frame } => {
                 if run == self.run {
+                    self.note_read(shared, at_ms, from, &frame);
                     self.input(shared, at_ms, Input::Response { ask, peer, frame });
                 }
             }
@@ -398,7 +424,15 @@ impl Host {
         let mut events = Vec::new();
         while let Some(output) = self.market.as_mut().and_then(|market| market.poll_output()) {
             match output {
-                Output::Persist(records) => self.journal.extend(records),
+                Output::Persist(records) => {
+                    for record in &records {
+                        if let Record::Evidence { accused, bytes, .. } = record {
+                            let (accused, bytes) = (*accused, Arc::clone(bytes));
+                            self.say(at_ms, What::Exposed { accused, bytes });
+                        }
+                    }
+                    self.journal.extend(records);
+                }
                 Output::Publish { topic, bytes } => self.say(at_ms, What::Publish { topic, bytes }),
                 Output::Send { ask, peer, frame, .. } => {
                     let run = self.run;
@@ -437,7 +471,7 @@ impl Host {
                 match &self.person {
                     Person::Driver(_) => self.driver_hears(shared, at_ms, ride, state),
                     Person::Rider(_) => self.rider_hears(shared, at_ms, ride, state),
-                    Person::Cheat(_) => {}
+                    Person::Hostile(_) => {}
                 }
             }
             Event::Asked { ride, .. } => {
@@ -445,7 +479,6 @@ impl Host {
                     self.driver_is_asked(shared, at_ms, ride);
                 }
             }
-            Event::Evidence { .. } => self.say(at_ms, What::Exposed),
             Event::KeyReplaced { .. } => self.learn_identity(at_ms),
             Event::Cloned { .. } => {
                 let text = format!("host {} believes that it was copied", self.id);
@@ -494,7 +527,7 @@ impl Host {
         match self.person {
             Person::Driver(_) => self.driver_starts(shared, at_ms),
             Person::Rider(_) => self.rider_starts(shared, at_ms),
-            Person::Cheat(_) => self.cheat_starts(shared, at_ms),
+            Person::Hostile(_) => self.hostile_starts(shared, at_ms),
         }
     }
 
@@ -502,7 +535,7 @@ impl Host {
         match self.person {
             Person::Driver(_) => self.driver_is_told(shared, at_ms, from, word),
             Person::Rider(_) => self.rider_is_told(shared, at_ms, from, word),
-            Person::Cheat(_) => {}
+            Person::Hostile(_) => {}
         }
     }
 
@@ -511,7 +544,7 @@ impl Host {
         match &self.person {
             Person::Driver(person) => person.acts_ms(),
             Person::Rider(person) => person.next_ms,
-            Person::Cheat(cheat) => cheat.next_ms,
+            Person::Hostile(hostile) => hostile.next_ms,
         }
     }
 
@@ -519,7 +552,7 @@ impl Host {
         match self.person {
             Person::Driver(_) => self.driver_acts(shared, at_ms),
             Person::Rider(_) => self.rider_acts(shared, at_ms),
-            Person::Cheat(_) => self.cheat_acts(shared, at_ms),
+            Person::Hostile(_) => self.hostile_acts(at_ms),
         }
     }
 }

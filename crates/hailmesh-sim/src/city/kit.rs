@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use hailmesh_types::Resolution;
 
+use super::attacks::Tally;
 use super::engine::{Run, run};
 use super::settings::{Partition, RunError, Settings, Signing};
+use crate::adversary::Behaviour;
 use crate::outcome::RunOutcome;
 use crate::policy::Policy;
 use crate::scenario::{GridCity, Scenario, ScenarioError};
@@ -26,6 +28,7 @@ pub struct City {
     drivers: Option<u32>,
     seed: u64,
     settings: Settings,
+    hostile_share: f64,
 }
 
 impl City {
@@ -40,7 +43,7 @@ impl City {
     #[must_use]
     pub fn of(grid: GridCity) -> Self {
         let settings = Settings { verify_receipts: true, ..Settings::default() };
-        Self { grid, scenario: None, drivers: None, seed: 1, settings }
+        Self { grid, scenario: None, drivers: None, seed: 1, settings, hostile_share: 0.0 }
     }
 
     /// A city that was loaded from files.
@@ -137,6 +140,21 @@ impl City {
         self
     }
 
+    /// So many attackers of one kind, beside the honest nodes.
+    #[must_use]
+    pub fn adversary(mut self, behaviour: Behaviour, nodes: u32) -> Self {
+        self.settings.adversaries.push((behaviour, nodes));
+        self
+    }
+
+    /// Attackers of every kind in turn, until they are at least this share of all nodes that
+    /// are ever up, 0 to 0.9.
+    #[must_use]
+    pub const fn adversaries(mut self, share: f64) -> Self {
+        self.hostile_share = share.clamp(0.0, 0.9);
+        self
+    }
+
     /// Nodes that cheat, beside the honest ones.
     #[must_use]
     pub const fn cheats(mut self, cheats: u32) -> Self {
@@ -189,6 +207,21 @@ impl City {
         }
     }
 
+    /// The attackers that make up the share of all nodes, of which so many are honest.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "counts of nodes"
+    )]
+    fn crowd(&self, honest: usize) -> Vec<(Behaviour, u32)> {
+        let share = self.hostile_share;
+        let all = (honest as f64 * share / (1.0 - share)).ceil() as usize;
+        let kinds = Behaviour::ALL.len();
+        let of = |place: usize| u32::try_from((all + kinds - 1 - place) / kinds).unwrap_or(u32::MAX);
+        Behaviour::ALL.iter().enumerate().map(|(place, behaviour)| (*behaviour, of(place))).collect()
+    }
+
     /// Runs the city.
     ///
     /// # Errors
@@ -198,7 +231,9 @@ impl City {
         let cars = u32::try_from(scenario.vehicles.len()).unwrap_or(u32::MAX);
         let drivers = self.drivers.unwrap_or(cars);
         let policy = Policy::PeerToPeer(None);
-        let run = run(&scenario, &self.settings, drivers, self.seed, policy, &mut |_| {})?;
+        let mut settings = self.settings.clone();
+        settings.adversaries.extend(self.crowd(drivers as usize + scenario.requests.len()));
+        let run = run(&scenario, &settings, drivers, self.seed, policy, &mut |_| {})?;
         Ok(Report { seed: self.seed, run })
     }
 
@@ -254,6 +289,12 @@ impl Report {
         let outcome = self.outcome();
         let waits = outcome.rides.iter().map(|ride| ride.wait_ms().unwrap_or(outcome.patience_ms));
         waits.sum::<u64>() as f64 / 1_000.0 / outcome.rides.len().max(1) as f64
+    }
+
+    /// What became of an attack.
+    #[must_use]
+    pub fn tally(&self, behaviour: Behaviour) -> Option<&Tally> {
+        self.run.tallies.iter().find(|tally| tally.behaviour == behaviour)
     }
 
     /// Share of the live offers around it that a node knew, 0 to 1.

@@ -12,14 +12,15 @@
 //! * [`settings`]: what a run can be told.
 //! * `link`, `overlay`: how long messages take, which are lost, how gossip spreads.
 //! * `host`: one marketplace with its journal, its clock and its failures.
-//! * `driver`, `rider`: what people do; `cheat`: what others do.
+//! * `driver`, `rider`: what people do; `hostile`: what others do.
 //! * `shard`, `engine`: windows, threads, order.
-//! * `oracle`: what must hold whatever happens.
+//! * `oracle`: what must hold whatever happens; `attacks`: what must become of attackers.
 
-mod cheat;
+mod attacks;
 mod driver;
 mod engine;
 mod host;
+mod hostile;
 mod kit;
 mod link;
 mod oracle;
@@ -30,6 +31,7 @@ pub mod settings;
 mod shard;
 mod travel;
 
+pub use attacks::Tally;
 pub use engine::{Progress, Run, run};
 pub use kit::{City, Report};
 pub use oracle::Violation;

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use hailmesh_market::Role;
 use hailmesh_types::AgreementId;
 
+use super::attacks::Attacks;
+
 /// Something that must never happen, and did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
@@ -26,7 +28,9 @@ pub(super) struct Oracle {
     parties: BTreeMap<AgreementId, [Option<u32>; 2]>,
     pub(super) double_bookings: u64,
     pub(super) firm: u64,
-    pub(super) exposed: u64,
+    /// Pieces of evidence that nodes came to hold.
+    pub(super) exposures: u64,
+    pub(super) attacks: Attacks,
     pub(super) violations: Vec<Violation>,
 }
 

@@ -4,6 +4,7 @@ use hailmesh_market::Config;
 use hailmesh_types::{Duration, Resolution};
 
 use super::overlay::Overlay;
+use crate::adversary::Behaviour;
 use crate::scenario::ScenarioError;
 
 /// The network is in two parts for a while.
@@ -55,8 +56,10 @@ pub struct Settings {
     pub partitions: Vec<Partition>,
     /// Every node crashes at this time, milliseconds.
     pub restart_all_ms: Option<u64>,
-    /// Nodes that cheat, in addition to the fleet.
+    /// Nodes that cheat, in addition to the fleet; five attacks take turns.
     pub cheats: u32,
+    /// Attackers, in addition to the fleet: what they do, and how many.
+    pub adversaries: Vec<(Behaviour, u32)>,
     /// How finely drivers tell where they are, resolution 7 to 10.
     pub driver_precision: Resolution,
     /// How finely waiting riders do, resolution 7 to 10.
@@ -101,6 +104,7 @@ impl Default for Settings {
             partitions: Vec::new(),
             restart_all_ms: None,
             cheats: 0,
+            adversaries: Vec::new(),
             driver_precision: Resolution::DRIVER,
             rider_precision: Resolution::RIDER,
             acceptance: 1.0,

@@ -8,6 +8,7 @@ use hailmesh_wire::Topic;
 
 use super::engine::Shared;
 use super::host::{Arrival, Gossiped, Host, Outgoing, Person, What};
+use super::hostile::Judged;
 use super::link::{Draws, is_cut};
 use crate::outcome::RideOutcome;
 
@@ -67,6 +68,8 @@ pub(super) struct Shard {
     pub(super) delivered_bytes: u64,
     /// How many gossip messages took so many milliseconds, the last also longer ones.
     pub(super) delays: Vec<u64>,
+    /// What became of the gossip of attackers.
+    pub(super) judged: Judged,
 }
 
 impl Shard {
@@ -86,6 +89,7 @@ impl Shard {
             delivered: 0,
             delivered_bytes: 0,
             delays: Vec::new(),
+            judged: Judged::new(),
         }
     }
 
@@ -125,7 +129,7 @@ impl Shard {
     }
 
     /// Puts a gossip message on its way to everybody here who listens.
-    fn spread(&mut self, shared: &Shared, message: &Gossiped, order: u64, listeners: u32, passes_on: bool) {
+    fn spread(&mut self, shared: &Shared, message: &Gossiped, order: u64, listeners: u32) {
         let Some(here) = self.listeners.get(&message.topic) else { return };
         // A copy of the shard's own: threads do not share its count.
         let own = Arc::new(message.clone());
@@ -134,12 +138,13 @@ impl Shard {
         for host in here {
             if *host == message.from
                 || (cut && is_cut(settings, shared.seed, message.from, *host, message.at_ms))
+                || shared.is_eclipsed(message.from, *host)
             {
                 continue;
             }
             let mut draws = Draws::of(shared.seed, order, u64::from(message.from), u64::from(*host));
             // What does not verify goes no further than to the author's own peers.
-            if !passes_on && draws.unit() * f64::from(listeners) > f64::from(settings.overlay.flood) {
+            if !message.passes_on && draws.unit() * f64::from(listeners) > f64::from(settings.overlay.flood) {
                 continue;
             }
             let Some(delay) = settings.overlay.delay_ms(settings, listeners, &mut draws) else { continue };
@@ -160,7 +165,7 @@ impl Shard {
     /// Runs everything that happens here in a window.
     pub(super) fn run(&mut self, shared: &Shared, window: Window, gossip: &[Spread]) {
         for spread in gossip {
-            self.spread(shared, &spread.message, spread.order, spread.listeners, spread.passes_on);
+            self.spread(shared, &spread.message, spread.order, spread.listeners);
         }
         let mut arrivals = self.inbox.remove(&window.index).unwrap_or_default();
         arrivals.sort_unstable_by_key(|delivery| (delivery.host, delivery.at_ms, delivery.order));
@@ -211,6 +216,9 @@ impl Shard {
         self.out.append(&mut host.out);
         self.events += std::mem::take(&mut host.events);
         self.restarts += u64::from(std::mem::take(&mut host.restarts));
+        for (what, count) in std::mem::take(&mut host.judged) {
+            *self.judged.entry(what).or_default() += count;
+        }
         let next = next_ms(&host);
         if matches!(&host.person, Person::Rider(person) if person.done) {
             host.stop(window.until_ms());
@@ -242,8 +250,6 @@ pub(super) struct Spread {
     pub(super) message: Gossiped,
     pub(super) order: u64,
     pub(super) listeners: u32,
-    /// Whether honest nodes forward it.
-    pub(super) passes_on: bool,
 }
 
 fn count_delay(delays: &mut Vec<u64>, delay_ms: u32) {

@@ -1,6 +1,7 @@
 //! The run: windows one after the other, and what goes from host to host between them.
 
 mod sample;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,13 +12,16 @@ use hailmesh_types::{PeerKey, Resolution};
 use hailmesh_wire::{AnyStatement, Ed25519, Heard, Signatures, SimulatedSignatures, Topic, message_id};
 
 use self::sample::SAMPLE_MS;
+use self::watch::Watch;
 use super::cheat::Cheat;
 use super::driver::DriverPerson;
+use super::fault::Mischief;
 use super::host::{Arrival, Gossiped, Host, Outgoing, Person, What};
 use super::link::{Draws, frame_delays, is_cut};
 use super::oracle::{Oracle, Violation};
 use super::rider::RiderPerson;
 use super::settings::{RunError, Settings, Signing};
+use super::settle::Settled;
 use super::shard::{Shard, Spread, Window};
 use super::travel::RoadTimes;
 use crate::outcome::{Moment, RideOutcome, RunOutcome, Traffic};
@@ -36,6 +40,8 @@ const EXCHANGE_MS: u64 = 10_000;
 pub(super) struct Shared {
     pub(super) seed: u64,
     pub(super) settings: Settings,
+    /// The same without loss and duplication, for when the faults of a plan are over.
+    calm: Option<Box<Settings>>,
     pub(super) patience_ms: u64,
     pub(super) boarding_ms: u64,
     pub(super) config: Arc<Config>,
@@ -87,6 +93,10 @@ pub struct Run {
     pub agreements: u64,
     /// How often a node found or heard evidence against somebody.
     pub exposures: u64,
+    /// What went wrong; nothing without a plan of faults.
+    pub mischief: Mischief,
+    /// What journals say of agreements at the end; nothing without a plan of faults.
+    pub settled: Settled,
 }
 
 /// Runs a fleet of nodes through a scenario.
@@ -106,6 +116,10 @@ pub fn run(
     let shared = Arc::new(Shared {
         seed,
         settings: settings.clone(),
+        calm: settings
+            .faults
+            .as_ref()
+            .map(|_| Box::new(Settings { loss: 0.0, duplication: 0.0, ..settings.clone() })),
         patience_ms: scenario.patience_ms,
         boarding_ms: scenario.boarding_ms,
         config: Arc::new(config(settings, policy)),
@@ -223,6 +237,8 @@ struct Engine {
     /// Hosts that were seen holding a slot at the last look.
     held: BTreeMap<u32, u64>,
     rides: Vec<RideOutcome>,
+    /// In runs with a plan of faults.
+    watch: Option<Box<Watch>>,
 }
 
 impl Engine {
@@ -260,6 +276,7 @@ impl Engine {
             next_sample: WARM_MS,
             held: BTreeMap::new(),
             rides: Vec::new(),
+            watch: shared.settings.faults.as_ref().map(|_| Box::default()),
             shared,
         }
     }
@@ -365,6 +382,8 @@ impl Engine {
             What::Bound { live, .. } => (9, usize::from(*live)),
             What::Exposed => (10, 0),
             What::Violation(text) => (11, text.len()),
+            What::Dial(_) => (12, 0),
+            What::Forgot => (13, 0),
         };
         let mut entry = [0; 17];
         entry[..8].copy_from_slice(&outgoing.at_ms.to_le_bytes());
@@ -379,6 +398,7 @@ impl Engine {
         let soon = at_ms + self.length_ms;
         match what {
             What::Identity(peer) => {
+                self.renamed(shards, at_ms, from, peer);
                 self.identities.insert(peer, from);
                 self.peers.insert(from, peer);
             }
@@ -397,21 +417,31 @@ impl Engine {
                 self.traffic.messages += 1;
                 self.traffic.bytes += size as u64;
                 self.count_request(&frame);
+                self.audit(at_ms, &frame);
+                self.asked(from, run, ask, at_ms);
                 let Some(host) = self.identities.get(&to).copied() else {
                     let failed = Arrival::Failed { run, ask, peer: to };
                     return self.deliver(shards, soon + self.length_ms, from, failed);
                 };
+                if !self.can_dial(from, host, at_ms) {
+                    let failed = Arrival::Failed { run, ask, peer: to };
+                    return self.deliver(shards, at_ms + EXCHANGE_MS, from, failed);
+                }
                 let dialled = self.connect(shards, at_ms, from, host);
                 let cut = is_cut(&self.shared.settings, self.shared.seed, from, host, at_ms);
                 let mut draws = self.draws(from, host);
+                let delays = frame_delays(self.shared.at(at_ms), &mut draws);
+                let late = self.shared.late_ms(from, host, at_ms, &mut draws);
+                self.was_late(late);
+                let arrivals = delays.map(|delay| Some(at_ms + dialled + u64::from(delay? + late)));
+                self.sent(from, host, at_ms, cut, &arrivals);
                 let mut heard = false;
-                for delay in frame_delays(&self.shared.settings, &mut draws).into_iter().flatten() {
-                    if !cut {
-                        heard = true;
-                        let peer = self.peer(from);
-                        let request = Arrival::Request { from, peer, run, ask, frame: frame.clone() };
-                        self.deliver(shards, at_ms + dialled + u64::from(delay), host, request);
-                    }
+                for arrives_ms in arrivals.into_iter().flatten().filter(|_| !cut) {
+                    // What comes when the sender has given up is heard all the same.
+                    heard |= arrives_ms <= at_ms + EXCHANGE_MS;
+                    let peer = self.peer(from);
+                    let request = Arrival::Request { from, peer, run, ask, frame: frame.clone() };
+                    self.deliver(shards, arrives_ms, host, request);
                 }
                 if !heard {
                     let failed = Arrival::Failed { run, ask, peer: to };
@@ -423,13 +453,23 @@ impl Engine {
                 self.traffic.messages += 1;
                 self.traffic.bytes += size as u64;
                 self.count_refusal(&frame);
+                self.audit(at_ms, &frame);
                 let cut = is_cut(&self.shared.settings, self.shared.seed, from, to, at_ms);
                 let mut draws = self.draws(from, to);
                 let peer = self.peer(from);
-                match frame_delays(&self.shared.settings, &mut draws)[0].filter(|_| !cut) {
-                    Some(delay) => {
+                let delay = frame_delays(self.shared.at(at_ms), &mut draws)[0];
+                let late = self.shared.late_ms(from, to, at_ms, &mut draws);
+                self.was_late(late);
+                let arrives_ms = delay.map(|delay| at_ms + u64::from(delay + late));
+                self.sent(from, to, at_ms, cut, &[arrives_ms]);
+                match arrives_ms.filter(|_| !cut) {
+                    Some(arrives_ms) => {
+                        if let Some(over_ms) = self.too_late(to, run, ask, arrives_ms) {
+                            let failed = Arrival::Failed { run, ask, peer };
+                            return self.deliver(shards, over_ms.max(soon), to, failed);
+                        }
                         let response = Arrival::Response { run, ask, peer, frame };
-                        self.deliver(shards, at_ms + u64::from(delay), to, response);
+                        self.deliver(shards, arrives_ms, to, response);
                     }
                     None => {
                         let failed = Arrival::Failed { run, ask, peer };
@@ -443,7 +483,14 @@ impl Engine {
             }
             What::Word { to, word } => self.deliver(shards, soon, to, Arrival::Word { from, word }),
             What::Bound { role, agreement, live } => self.oracle.bound(at_ms, from, role, agreement, live),
-            What::Exposed => self.oracle.exposed += 1,
+            What::Exposed => {
+                self.oracle.exposed += 1;
+                if self.watch.is_some() && self.shared.settings.cheats == 0 {
+                    self.oracle.violation(at_ms, "S6: evidence against somebody honest".to_owned());
+                }
+            }
+            What::Dial(to) => self.dial(shards, at_ms, from, to),
+            What::Forgot => self.oracle.forgot(from),
             What::Violation(text) => self.oracle.violation(at_ms, text),
         }
     }
@@ -558,6 +605,7 @@ impl Engine {
     }
 
     fn finish(mut self, shards: Vec<Shard>, policy: Policy, fleet: u32) -> Run {
+        let (settled, mischief) = self.settle(&shards);
         let (mut events, mut empty_m, mut full_m, mut node_ms) = (0, 0, 0, 0);
         (self.traffic.messages, self.traffic.bytes) = self.traffic_of(&shards);
         (self.traffic.delivery_p50_ms, self.traffic.delivery_p99_ms) = delays_of(&shards);
@@ -610,6 +658,8 @@ impl Engine {
             violations: self.oracle.violations,
             agreements: self.oracle.firm,
             exposures: self.oracle.exposed,
+            mischief,
+            settled,
         }
     }
 }

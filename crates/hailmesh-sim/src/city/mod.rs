@@ -14,25 +14,34 @@
 //! * `host`: one marketplace with its journal, its clock and its failures.
 //! * `driver`, `rider`: what people do; `cheat`: what others do.
 //! * `shard`, `engine`: windows, threads, order.
-//! * `oracle`: what must hold whatever happens.
+//! * `oracle`, `audit`: what must hold whatever happens; `settle`: what must hold soon after.
+//! * [`fault`], `mishap`: what goes wrong, by a plan; `trial`: such plans at random.
 
+mod audit;
 mod cheat;
 mod driver;
 mod engine;
+pub mod fault;
 mod host;
 mod kit;
 mod link;
+mod mishap;
 mod oracle;
 mod overlay;
 mod people;
 mod rider;
 pub mod settings;
+mod settle;
 mod shard;
 mod travel;
+mod trial;
 
 pub use engine::{Progress, Run, run};
+pub use fault::{Broken, Faults, Mischief};
 pub use kit::{City, Report};
 pub use oracle::Violation;
 pub use overlay::Overlay;
 pub use settings::{Partition, RunError, Settings, SettingsError, Signing};
+pub use settle::Settled;
 pub use travel::RoadTimes;
+pub use trial::Trial;

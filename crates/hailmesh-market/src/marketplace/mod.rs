@@ -109,6 +109,8 @@ pub struct Marketplace {
     ring_known: usize,
     followed: BTreeMap<hailmesh_wire::Topic, ()>,
     driver: Option<Box<DriverSide>>,
+    /// From when to when shift keys of this journal were certified.
+    shifts: Vec<(Timestamp, Timestamp)>,
     rider: Option<Box<RiderSide>>,
     /// Where this node is, as its user last said.
     here: Option<Seen>,
@@ -246,6 +248,7 @@ impl Marketplace {
             ring_known: 0,
             followed: BTreeMap::new(),
             driver: None,
+            shifts: Vec::new(),
             rider: None,
             here: None,
             deals: BTreeMap::new(),

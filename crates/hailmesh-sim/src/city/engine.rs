@@ -380,7 +380,7 @@ impl Engine {
             What::Fail { .. } => (7, 0),
             What::Word { .. } => (8, 0),
             What::Bound { live, .. } => (9, usize::from(*live)),
-            What::Exposed => (10, 0),
+            What::Exposed(_) => (10, 0),
             What::Violation(text) => (11, text.len()),
             What::Dial(_) => (12, 0),
             What::Forgot => (13, 0),
@@ -483,10 +483,11 @@ impl Engine {
             }
             What::Word { to, word } => self.deliver(shards, soon, to, Arrival::Word { from, word }),
             What::Bound { role, agreement, live } => self.oracle.bound(at_ms, from, role, agreement, live),
-            What::Exposed => {
+            What::Exposed(kind) => {
                 self.oracle.exposed += 1;
                 if self.watch.is_some() && self.shared.settings.cheats == 0 {
-                    self.oracle.violation(at_ms, "S6: evidence against somebody honest".to_owned());
+                    let text = format!("S6: evidence of kind {kind} against somebody honest");
+                    self.oracle.violation(at_ms, text);
                 }
             }
             What::Dial(to) => self.dial(shards, at_ms, from, to),

@@ -103,7 +103,7 @@ pub(super) enum What {
         live: bool,
     },
     /// Evidence was found or heard against somebody.
-    Exposed,
+    Exposed(u8),
     /// Something that must not happen.
     Violation(String),
 }
@@ -233,11 +233,15 @@ impl Host {
         if let Person::Cheat(_) = self.person {
             return self.cheat_starts(shared, at_ms);
         }
-        let lost = self.mishaps.as_ref().is_some_and(|mishaps| mishaps.restored);
+        let lost = self.mishaps.as_mut().is_some_and(|mishaps| {
+            mishaps.starting = true;
+            mishaps.restored
+        });
         if self.recover(shared, at_ms, lost) {
             if let Some(mishaps) = self.mishaps.as_mut() {
                 // Only now: had this start failed, the next one must see it again.
                 mishaps.restored = false;
+                mishaps.starting = false;
             }
             self.person_starts(shared, at_ms);
         }
@@ -282,7 +286,31 @@ impl Host {
         }
         self.drain(shared, at_ms);
         self.learn_identity(at_ms);
+        self.recall_ends(at_ms);
         self.market.is_some()
+    }
+
+    /// What ended just before a failure nobody was told of: now the user can see it.
+    fn recall_ends(&mut self, at_ms: u64) {
+        let Some(market) = self.market.as_ref().filter(|_| self.mishaps.is_some()) else { return };
+        let rides = market.rides(self.clock.reads(at_ms));
+        let over = |state: RideState| {
+            !matches!(
+                state,
+                RideState::Requested
+                    | RideState::Held
+                    | RideState::Committed
+                    | RideState::Firm
+                    | RideState::EnRoute
+                    | RideState::Arrived
+                    | RideState::InProgress
+            )
+        };
+        for view in rides.into_iter().filter(|view| over(view.state)) {
+            if let Some(agreement) = view.agreement {
+                self.say(at_ms, What::Bound { role: view.role, agreement, live: false });
+            }
+        }
     }
 
     /// The node is gone at once; the journal stays.
@@ -509,7 +537,7 @@ impl Host {
                     self.driver_is_asked(shared, at_ms, ride);
                 }
             }
-            Event::Evidence { .. } => self.say(at_ms, What::Exposed),
+            Event::Evidence { kind, .. } => self.say(at_ms, What::Exposed(kind)),
             Event::KeyReplaced { .. } => self.learn_identity(at_ms),
             Event::Cloned { .. } => {
                 let text = format!("host {} believes that it was copied", self.id);

@@ -44,6 +44,8 @@ pub(super) struct Mishaps {
     pub(super) halted: bool,
     /// The next start finds a journal and a start mark that do not belong together.
     pub(super) restored: bool,
+    /// The process is about to start: if it cannot, it ends.
+    pub(super) starting: bool,
     commits: u64,
     peers: BTreeMap<PeerKey, u32>,
     offer_out: Option<Arc<[u8]>>,
@@ -82,6 +84,7 @@ impl Mishaps {
         self.peers.clear();
         self.offer_out = None;
         self.halted = false;
+        self.starting = false;
     }
 }
 
@@ -150,7 +153,7 @@ impl Host {
         let until = shared.settings.faults.as_ref().map_or(at_ms, |faults| faults.until_ms);
         let Some(mishaps) = self.mishaps.as_mut() else { return };
         let mut draws = Draws::of(shared.seed, 0xd1ed, self.id.into(), mishaps.commits);
-        if draws.chance(DEADLY) {
+        if mishaps.starting || draws.chance(DEADLY) {
             return self.crash(shared, at_ms);
         }
         mishaps.halted = true;

@@ -119,7 +119,11 @@ impl Marketplace {
         let until = ahead.map_or(now + SHIFT_LIFE, |ahead| ahead.min(now + SHIFT_LIFE));
         let is_old = |from: &Timestamp| old.is_some_and(|old| old.from == *from);
         let mut others = self.shifts.iter().filter(|(from, _)| !is_old(from));
-        let replaces = if lost || others.any(|(from, end)| *from < until && *end > now) {
+        if lost {
+            self.lost_until = self.lost_until.max(now + SHIFT_LIFE);
+        }
+        // Of what a lost journal held nothing is known but that it ends by then.
+        let replaces = if now < self.lost_until || others.any(|(from, end)| *from < until && *end > now) {
             Some(Replaces { cert: None, how: Replacement::Lost })
         } else {
             old.map(|old| Replaces {

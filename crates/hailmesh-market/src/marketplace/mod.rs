@@ -111,6 +111,8 @@ pub struct Marketplace {
     driver: Option<Box<DriverSide>>,
     /// From when to when shift keys of this journal were certified.
     shifts: Vec<(Timestamp, Timestamp)>,
+    /// Until when certificates may last of which this journal does not know.
+    lost_until: Timestamp,
     rider: Option<Box<RiderSide>>,
     /// Where this node is, as its user last said.
     here: Option<Seen>,
@@ -249,6 +251,7 @@ impl Marketplace {
             followed: BTreeMap::new(),
             driver: None,
             shifts: Vec::new(),
+            lost_until: Timestamp::MIN,
             rider: None,
             here: None,
             deals: BTreeMap::new(),

@@ -15,6 +15,7 @@ use crate::output::Output;
 use super::deal::{Deal, Ending, Missing, Said};
 use super::driver::DriverSide;
 use super::history::made;
+use super::keys::SHIFT_LIFE;
 use super::rider::{Chain, RiderSide};
 use super::timers::Timer;
 use super::{Keys, Marketplace};
@@ -148,7 +149,9 @@ impl Marketplace {
         }
         let usable = |key: &KeyRecord| !erased.contains(&key.key);
         let shifts = held.values().filter(|key| key.role == Role::Driver);
-        self.shifts = shifts.map(|key| (key.created, key.until)).collect();
+        self.shifts = shifts.clone().map(|key| (key.created, key.until)).collect();
+        let lost = shifts.filter(|key| key.replaces_lost).map(|key| key.created + SHIFT_LIFE).max();
+        self.lost_until = lost.unwrap_or(Timestamp::MIN);
         // The shift key in use is the newest that was not erased.
         let current =
             held.values().filter(|key| key.role == Role::Driver && usable(key)).max_by_key(|key| key.created);

@@ -384,6 +384,8 @@ impl Engine {
             What::Violation(text) => (11, text.len()),
             What::Dial(_) => (12, 0),
             What::Forgot => (13, 0),
+            What::Moved(_) => (14, 0),
+            What::Hint(_, addresses) => (15, addresses.len()),
         };
         let mut entry = [0; 17];
         entry[..8].copy_from_slice(&outgoing.at_ms.to_le_bytes());
@@ -491,6 +493,8 @@ impl Engine {
                 }
             }
             What::Dial(to) => self.dial(shards, at_ms, from, to),
+            What::Moved(address) => self.moved(from, address),
+            What::Hint(peer, addresses) => self.hinted(from, peer, addresses),
             What::Forgot => self.oracle.forgot(from),
             What::Violation(text) => self.oracle.violation(at_ms, text),
         }
@@ -515,6 +519,7 @@ impl Engine {
             return 0;
         }
         self.connected.entry(to).or_default().insert(from);
+        self.met(from, to);
         let (least, most) = self.shared.settings.latency_ms;
         let mut draws = self.draws(from, to);
         // One round trip until both sides know each other.

@@ -84,6 +84,10 @@ pub(super) enum What {
     },
     /// Wants to be connected.
     Dial(PeerKey),
+    /// Where it is reached from now on.
+    Moved(u32),
+    /// Where it has heard that a peer is reached.
+    Hint(PeerKey, Vec<u32>),
     /// Its journal came back from an older backup: what it was bound to it does not know.
     Forgot,
     /// An exchange that reached nobody.
@@ -287,6 +291,7 @@ impl Host {
         self.drain(shared, at_ms);
         self.learn_identity(at_ms);
         self.recall_ends(at_ms);
+        self.tell_address(shared, at_ms);
         self.market.is_some()
     }
 
@@ -484,9 +489,13 @@ impl Host {
                     }
                     self.say(at_ms, What::Publish { topic, bytes });
                 }
-                Output::Dial { peer, .. } if self.mishaps.is_some() => self.say(at_ms, What::Dial(peer)),
-                Output::Send { ask, peer, frame, .. } => {
+                Output::Dial { peer, addrs } if self.mishaps.is_some() => {
+                    self.pass_hint(at_ms, peer, &addrs);
+                    self.say(at_ms, What::Dial(peer));
+                }
+                Output::Send { ask, peer, frame, addrs } => {
                     let run = self.run;
+                    self.pass_hint(at_ms, peer, &addrs);
                     self.say(at_ms, What::Send { to: peer, run, ask, frame });
                 }
                 Output::Reply { exchange, frame } => {

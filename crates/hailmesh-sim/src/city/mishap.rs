@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use hailmesh_market::{Input, Origin, Output, Record};
 use hailmesh_types::{PeerKey, PublicKey};
+use hailmesh_wire::Address;
 
 use super::engine::Shared;
 use super::fault::{Broken, DAY_MS, Mischief};
@@ -46,6 +47,8 @@ pub(super) struct Mishaps {
     pub(super) restored: bool,
     /// The process is about to start: if it cannot, it ends.
     pub(super) starting: bool,
+    /// Where it is reached: a new number is a new address.
+    address: u32,
     commits: u64,
     peers: BTreeMap<PeerKey, u32>,
     offer_out: Option<Arc<[u8]>>,
@@ -197,15 +200,42 @@ impl Host {
         }
     }
 
+    /// The node learns where it is reached, and tells others with its next offer.
+    pub(super) fn tell_address(&mut self, shared: &Shared, at_ms: u64) {
+        let Some(address) = self.mishaps.as_ref().map(|mishaps| mishaps.address) else { return };
+        self.say(at_ms, What::Moved(address));
+        if let Ok(address) = Address::new(address.to_be_bytes()) {
+            self.input(shared, at_ms, Input::Addresses(vec![address]));
+        }
+    }
+
+    /// Where a peer may be reached, as an offer or a CONFIRM said.
+    pub(super) fn pass_hint(&mut self, at_ms: u64, peer: PeerKey, addrs: &[Address]) {
+        if self.mishaps.is_none() || addrs.is_empty() {
+            return;
+        }
+        let numbers = addrs.iter().filter_map(|address| address.as_bytes().try_into().ok());
+        let numbers = numbers.map(u32::from_be_bytes).collect();
+        self.say(at_ms, What::Hint(peer, numbers));
+    }
+
     /// What a crash leaves of the journal, by the plan of the run.
     pub(super) fn journal_after_crash(&mut self, shared: &Shared, at_ms: u64) {
         let Some(faults) = shared.settings.faults.as_ref() else { return };
         let Some(mishaps) = self.mishaps.as_mut() else { return };
         mishaps.counts.crashes += 1;
         mishaps.died();
+        let mut moving = Draws::of(shared.seed, 0x307e, self.id.into(), self.run.into());
+        if moving.chance(faults.moves) {
+            mishaps.address += 1;
+            mishaps.counts.moved += 1;
+        }
         let mut draws = Draws::of(shared.seed, 0xbac2, self.id.into(), self.run.into());
         let all = u32::try_from(mishaps.batches.len()).unwrap_or(u32::MAX);
-        let kept = if all > 0 && draws.chance(faults.backups) {
+        // Who restores a journal while its clock is a day behind forgets certificates that
+        // last longer than it can know: two misfortunes at once (docs/guarantees.md).
+        let is_wrong = mishaps.jump.is_some_and(|jump| jump.back_ms.is_none());
+        let kept = if all > 0 && !is_wrong && draws.chance(faults.backups) {
             // Half of the backups are recent.
             let oldest = if draws.chance(0.5) { all.saturating_sub(8) } else { 0 };
             mishaps.counts.backups += 1;

@@ -15,7 +15,7 @@
 //! * `driver`, `rider`: what people do; `cheat`: what others do.
 //! * `shard`, `engine`: windows, threads, order.
 //! * `oracle`, `audit`: what must hold whatever happens; `settle`: what must hold soon after.
-//! * [`fault`], `mishap`: what goes wrong, by a plan; `trial`: such plans at random.
+//! * [`fault`], `mishap`: what goes wrong, by a plan; `trial`, `trials`: such plans at random.
 
 mod audit;
 mod cheat;
@@ -35,6 +35,7 @@ mod settle;
 mod shard;
 mod travel;
 mod trial;
+mod trials;
 
 pub use engine::{Progress, Run, run};
 pub use fault::{Broken, Faults, Mischief};
@@ -45,3 +46,4 @@ pub use settings::{Partition, RunError, Settings, SettingsError, Signing};
 pub use settle::Settled;
 pub use travel::RoadTimes;
 pub use trial::Trial;
+pub use trials::{Failure, Tally, trials};

@@ -2,6 +2,7 @@
 //! every agreement say the same of it, and nobody is held or in doubt.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use hailmesh_market::{Record, Role, SlotRef};
 use hailmesh_types::{AgreementId, PublicKey};
@@ -9,10 +10,10 @@ use hailmesh_wire::Outcome;
 
 use super::host::Host;
 
-/// How long the two sides may differ after the last of them has changed, milliseconds.
-/// Without faults a statement needs a round trip; the longest pause of an outbox that has
-/// waited through them is 30 s.
-const DIFFER_MS: u64 = 30_000;
+/// How long the two sides may differ after the last of them has changed, or after the end
+/// of all faults, milliseconds. Without faults a statement needs a round trip; the longest
+/// pause of an outbox that has waited through them is 30 s.
+const DIFFER_MS: u64 = 60_000;
 /// How long a slot may be held, or a rider in doubt, milliseconds: T_doubt is the longer.
 const HELD_MS: u64 = 20_000;
 
@@ -26,8 +27,34 @@ pub struct Settled {
     /// Agreements with a side whose keys came from an older backup: it gave them up, and
     /// the other side learns of it by silence (P16.3, P12.1).
     pub given_up: u64,
+    /// Agreements whose sides cannot find each other: both are reached elsewhere, or under
+    /// another name, than the other knows (P24.11).
+    pub apart: u64,
     /// Agreements that have changed too lately to be judged.
     pub young: u64,
+}
+
+impl Settled {
+    /// Adds those of another run.
+    pub fn add(&mut self, other: &Self) {
+        let Self { agreed, firm, given_up, apart, young } = self;
+        *agreed += other.agreed;
+        *firm += other.firm;
+        *given_up += other.given_up;
+        *apart += other.apart;
+        *young += other.young;
+    }
+}
+
+impl fmt::Display for Settled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { agreed, firm, given_up, apart, young } = self;
+        write!(
+            f,
+            "{agreed} agreed ({firm} firm), {given_up} given up with a lost journal, {apart} that cannot find \
+             each other, {young} too young to judge"
+        )
+    }
 }
 
 /// One side of an agreement, as its journal tells it.
@@ -57,7 +84,12 @@ impl SideOf {
 }
 
 /// Reads all journals; gives what is wrong with them.
-pub(super) fn settled<'h>(hosts: impl Iterator<Item = &'h Host>, end_ms: u64) -> (Settled, Vec<String>) {
+pub(super) fn settled<'h>(
+    hosts: impl Iterator<Item = &'h Host>,
+    (calm_ms, end_ms): (u64, u64),
+    reach: &dyn Fn(u32, u32) -> bool,
+) -> (Settled, Vec<String>) {
+    let mut owners: BTreeMap<PublicKey, u32> = BTreeMap::new();
     let mut pairs: BTreeMap<AgreementId, [Option<SideOf>; 2]> = BTreeMap::new();
     let mut lost: Vec<PublicKey> = Vec::new();
     let mut wrong = Vec::new();
@@ -73,6 +105,9 @@ pub(super) fn settled<'h>(hosts: impl Iterator<Item = &'h Host>, end_ms: u64) ->
             while times.next_if(|(length, _)| *length <= place).is_some() {}
             let at_ms = times.peek().map_or(end_ms, |(_, at_ms)| *at_ms);
             match record {
+                Record::Key(key) => {
+                    owners.insert(key.key, host.id);
+                }
                 Record::Bound(bound) => {
                     let side = SideOf {
                         host: host.id,
@@ -108,20 +143,34 @@ pub(super) fn settled<'h>(hosts: impl Iterator<Item = &'h Host>, end_ms: u64) ->
     }
     let mut settled = Settled::default();
     for [driver, rider] in pairs.into_values() {
-        let keys = [&driver, &rider].into_iter().flatten().flat_map(|side| [side.key, side.other]);
-        if keys.into_iter().any(|key| lost.contains(&key)) {
+        if keys_of(&driver, &rider).into_iter().flatten().any(|key| lost.contains(&key)) {
             settled.given_up += 1;
         } else {
-            judge(driver.as_ref(), rider.as_ref(), end_ms, &mut settled, &mut wrong);
+            let hosts = keys_of(&driver, &rider).map(|key| key.and_then(|key| owners.get(&key)).copied());
+            let [Some(one), Some(other)] = hosts else {
+                wrong.push("a side of an agreement that is no key of anybody".to_owned());
+                continue;
+            };
+            let apart = !reach(one, other);
+            judge(driver.as_ref(), rider.as_ref(), (calm_ms, end_ms), apart, &mut settled, &mut wrong);
         }
     }
     (settled, wrong)
 }
 
+/// Keys of driver and rider, from whichever side there is.
+fn keys_of(driver: &Option<SideOf>, rider: &Option<SideOf>) -> [Option<PublicKey>; 2] {
+    let of = |own: &Option<SideOf>, other: &Option<SideOf>| {
+        own.map(|side| side.key).or(other.map(|side| side.other))
+    };
+    [of(driver, rider), of(rider, driver)]
+}
+
 fn judge(
     driver: Option<&SideOf>,
     rider: Option<&SideOf>,
-    end_ms: u64,
+    (calm_ms, end_ms): (u64, u64),
+    apart: bool,
     settled: &mut Settled,
     wrong: &mut Vec<String>,
 ) {
@@ -143,8 +192,12 @@ fn judge(
         return;
     }
     let allowed = if in_doubt { HELD_MS } else { DIFFER_MS };
-    if changed_ms + allowed > end_ms {
+    if changed_ms.max(calm_ms) + allowed > end_ms {
         settled.young += 1;
+        return;
+    }
+    if apart && !in_doubt {
+        settled.apart += 1;
         return;
     }
     let host = |side: Option<&SideOf>| side.map_or_else(|| "?".to_owned(), |side| side.host.to_string());

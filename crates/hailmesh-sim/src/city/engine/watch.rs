@@ -1,9 +1,10 @@
 //! What a run with a plan of faults looks at beside everything else: what was signed,
 //! what went wrong on the way, and whether all is settled at the end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hailmesh_market::AskId;
+use hailmesh_market::admission::Stop;
 use hailmesh_types::PeerKey;
 
 use super::{EXCHANGE_MS, Engine, Shared};
@@ -25,6 +26,12 @@ pub(super) struct Watch {
     pub(super) counts: Mischief,
     /// When an exchange began: it is over [`EXCHANGE_MS`] later.
     asked: BTreeMap<(u32, u32, AskId), u64>,
+    /// Where every host is reached.
+    addresses: BTreeMap<u32, u32>,
+    /// Where hosts have heard, or seen, that peers are reached.
+    known: BTreeMap<(u32, PeerKey), BTreeSet<u32>>,
+    /// Whom hosts tried to reach without a connection.
+    tried: BTreeSet<(u32, PeerKey)>,
     /// When the last frame from one host reaches another.
     last: BTreeMap<(u32, u32), u64>,
 }
@@ -59,11 +66,51 @@ impl Engine {
         }
     }
 
-    /// Whether one host can reach another that it is not connected to: a connection needs
-    /// both ways.
+    /// A host is reached here from now on.
+    pub(super) fn moved(&mut self, host: u32, address: u32) {
+        if let Some(watch) = self.watch.as_mut() {
+            watch.addresses.insert(host, address);
+        }
+    }
+
+    /// A host has heard where a peer is reached.
+    pub(super) fn hinted(&mut self, host: u32, peer: PeerKey, addresses: Vec<u32>) {
+        if let Some(watch) = self.watch.as_mut() {
+            watch.known.entry((host, peer)).or_default().extend(addresses);
+        }
+    }
+
+    /// Two hosts are connected: each sees where the other is.
+    pub(super) fn met(&mut self, one: u32, other: u32) {
+        let peers = (self.peer(one), self.peer(other));
+        let Some(watch) = self.watch.as_mut() else { return };
+        for (here, there, peer) in [(one, other, peers.1), (other, one, peers.0)] {
+            if let Some(address) = watch.addresses.get(&there) {
+                watch.known.entry((here, peer)).or_default().insert(*address);
+            }
+        }
+    }
+
+    /// Whether a host knows under which name and where another is reached now.
+    fn knows(&self, from: u32, to: u32) -> bool {
+        let Some(watch) = self.watch.as_ref() else { return true };
+        let address = watch.addresses.get(&to);
+        let known = watch.known.get(&(from, self.peer(to)));
+        address.is_some_and(|address| known.is_some_and(|known| known.contains(address)))
+    }
+
+    fn are_connected(&self, one: u32, other: u32) -> bool {
+        self.connected.get(&one).is_some_and(|peers| peers.contains(&other))
+    }
+
+    /// Whether one host can reach another, if need be by dialling it: a connection needs
+    /// both ways, and somebody who knows where to go.
     pub(super) fn can_dial(&self, from: u32, to: u32, at_ms: u64) -> bool {
-        if self.watch.is_none() || self.connected.get(&from).is_some_and(|peers| peers.contains(&to)) {
+        if self.watch.is_none() || self.are_connected(from, to) {
             return true;
+        }
+        if !self.knows(from, to) {
+            return false;
         }
         let cut = |from, to| is_cut(&self.shared.settings, self.shared.seed, from, to, at_ms);
         !cut(from, to) && !cut(to, from)
@@ -71,6 +118,9 @@ impl Engine {
 
     /// A host wants to be connected to another.
     pub(super) fn dial(&mut self, shards: &mut [Shard], at_ms: u64, from: u32, to: PeerKey) {
+        if let Some(watch) = self.watch.as_mut() {
+            watch.tried.insert((from, to));
+        }
         let Some(host) = self.identities.get(&to).copied() else { return };
         if self.can_dial(from, host, at_ms) {
             self.connect(shards, at_ms, from, host);
@@ -136,15 +186,27 @@ impl Engine {
 
     /// The end of a run: what is not settled is a violation.
     pub(super) fn settle(&mut self, shards: &[Shard]) -> (Settled, Mischief) {
-        let Some(watch) = self.watch.take() else { return (Settled::default(), Mischief::default()) };
+        let Some(watch) = self.watch.as_ref() else { return (Settled::default(), Mischief::default()) };
         let mut counts = watch.counts;
         for host in shards.iter().flat_map(Shard::hosts) {
             counts.drifting += u64::from(host.clock.drift_ppm.unsigned_abs() > DRIFTING_PPM);
+            if let Some(market) = host.market.as_ref() {
+                counts.capped += market.admission_stats().count(Stop::Full);
+            }
             if let Some(mishaps) = host.mishaps.as_ref() {
                 counts.add(&mishaps.counts);
             }
         }
-        let (settled, wrong) = settled(shards.iter().flat_map(Shard::hosts), self.end_ms);
+        // A rider knows the name of its driver. A driver knows that of its rider's process
+        // only if it has heard from it, and then dials it.
+        let reach = |driver, rider| {
+            let named = watch.tried.contains(&(driver, self.peer(rider)));
+            self.are_connected(driver, rider)
+                || self.knows(rider, driver)
+                || (named && self.knows(driver, rider))
+        };
+        let times = (self.shared.calm_from().unwrap_or(0), self.end_ms);
+        let (settled, wrong) = settled(shards.iter().flat_map(Shard::hosts), times, &reach);
         for text in wrong {
             self.oracle.violation(self.end_ms, text);
         }

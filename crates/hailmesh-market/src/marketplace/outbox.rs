@@ -51,7 +51,18 @@ impl Outbox {
         periods: &Periods,
     ) {
         let pause = if kind == Kind::Confirm { periods.confirm_retry } else { periods.outbox };
-        let row = Row { slot, statement, kind, peer, bytes, since: due, next: due, pause, waited_ms: 0, in_flight: None };
+        let row = Row {
+            slot,
+            statement,
+            kind,
+            peer,
+            bytes,
+            since: due,
+            next: due,
+            pause,
+            waited_ms: 0,
+            in_flight: None,
+        };
         self.rows.insert(statement, row);
     }
 

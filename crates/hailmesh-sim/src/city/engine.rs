@@ -1,6 +1,8 @@
 //! The run: windows one after the other, and what goes from host to host between them.
 
+mod count;
 mod sample;
+mod setup;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,10 +10,12 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use hailmesh_market::Config;
-use hailmesh_types::{PeerKey, Resolution};
-use hailmesh_wire::{AnyStatement, Ed25519, Heard, Signatures, SimulatedSignatures, Topic, message_id};
+use hailmesh_types::PeerKey;
+use hailmesh_wire::{AnyStatement, Heard, Signatures, Topic, message_id};
 
+use self::count::delays_of;
 use self::sample::SAMPLE_MS;
+use self::setup::{config, shown, signatures};
 use self::watch::Watch;
 use super::cheat::Cheat;
 use super::driver::DriverPerson;
@@ -20,7 +24,7 @@ use super::host::{Arrival, Gossiped, Host, Outgoing, Person, What};
 use super::link::{Draws, frame_delays, is_cut};
 use super::oracle::{Oracle, Violation};
 use super::rider::RiderPerson;
-use super::settings::{RunError, Settings, Signing};
+use super::settings::{RunError, Settings};
 use super::settle::Settled;
 use super::shard::{Shard, Spread, Window};
 use super::travel::RoadTimes;
@@ -159,35 +163,6 @@ pub fn run(
         engine.run(&mut shards, &workers, progress);
     });
     Ok(engine.finish(shards, policy, fleet))
-}
-
-/// The configuration of every node of a run.
-fn config(settings: &Settings, policy: Policy) -> Config {
-    let mut config = settings.node.clone();
-    if let Policy::PeerToPeer(Some(rule)) = policy {
-        config.policy = rule;
-    }
-    config.rider_precision = settings.rider_precision;
-    config
-}
-
-/// The resolutions at which anybody shows a place: offers, and the pickup of a REQUEST.
-fn shown(settings: &Settings) -> Vec<Resolution> {
-    let mut shown = vec![settings.driver_precision, settings.rider_precision, Resolution::PICKUP];
-    shown.sort_unstable();
-    shown.dedup();
-    shown
-}
-
-fn signatures(signing: Signing, seed: u64) -> Arc<dyn Signatures> {
-    match signing {
-        Signing::Real => Arc::new(Ed25519),
-        Signing::StandIn => {
-            let mut secret = [0; 32];
-            secret[..8].copy_from_slice(&seed.to_le_bytes());
-            Arc::new(SimulatedSignatures::new(secret))
-        }
-    }
 }
 
 /// A window's work for one thread.
@@ -598,18 +573,6 @@ impl Engine {
         }
     }
 
-    fn count_request(&mut self, frame: &[u8]) {
-        if frame_kind(frame) == Some(hailmesh_wire::Kind::Request) {
-            self.traffic.handshakes += 1;
-        }
-    }
-
-    fn count_refusal(&mut self, frame: &[u8]) {
-        if frame_kind(frame) == Some(hailmesh_wire::Kind::Reject) {
-            self.traffic.conflicts += 1;
-        }
-    }
-
     fn finish(mut self, shards: Vec<Shard>, policy: Policy, fleet: u32) -> Run {
         let (settled, mischief) = self.settle(&shards);
         let (mut events, mut empty_m, mut full_m, mut node_ms) = (0, 0, 0, 0);
@@ -670,32 +633,7 @@ impl Engine {
     }
 }
 
-/// The delays that half and that 99 of 100 gossip messages do not exceed, milliseconds.
-fn delays_of(shards: &[Shard]) -> (u32, u32) {
-    let longest = shards.iter().map(|shard| shard.delays.len()).max().unwrap_or(0);
-    let at = |ms: usize| shards.iter().filter_map(|shard| shard.delays.get(ms)).sum::<u64>();
-    let all: u64 = (0..longest).map(at).sum();
-    let quantile = |percent: u64| {
-        let mut before = 0;
-        let found = (0..longest).find(|ms| {
-            before += at(*ms);
-            before * 100 >= all * percent
-        });
-        found.and_then(|ms| u32::try_from(ms).ok()).unwrap_or(0)
-    };
-    (quantile(50), quantile(99))
-}
-
 /// Whether honest nodes pass a message on: it is what it says, and its author signed it.
 fn is_sound(heard: &Heard, signatures: &dyn Signatures) -> bool {
     heard.statement().is_ok_and(|statement| statement.clone().verify_with(signatures).is_ok())
-}
-
-/// The kind of statement in a frame, from its first bytes.
-fn frame_kind(frame: &[u8]) -> Option<hailmesh_wire::Kind> {
-    use hailmesh_wire::{Frame, FrameContent, Header};
-    match Frame::decode(frame).ok()?.content {
-        FrameContent::Statement(bytes) => Header::peek(&bytes).ok()?.kind().ok(),
-        _ => None,
-    }
 }

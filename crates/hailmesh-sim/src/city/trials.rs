@@ -53,7 +53,11 @@ impl Tally {
     fn count(&mut self, trial: Trial, run: Run) {
         let traffic = run.outcome.traffic.unwrap_or_default();
         self.seeds += 1;
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counted in milliseconds")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "counted in milliseconds"
+        )]
         {
             self.node_ms += (traffic.node_s * 1_000.0).round() as u64;
         }
@@ -74,8 +78,18 @@ impl Tally {
 
     /// Adds other trials.
     pub fn add(&mut self, other: Self) {
-        let Self { seeds, node_ms, handshakes, firm, rides, restarts, settled, mischief, violations, failures } =
-            other;
+        let Self {
+            seeds,
+            node_ms,
+            handshakes,
+            firm,
+            rides,
+            restarts,
+            settled,
+            mischief,
+            violations,
+            failures,
+        } = other;
         self.seeds += seeds;
         self.node_ms += node_ms;
         self.handshakes += handshakes;

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use hailmesh_sim::city::{Tally, trials};
 
 /// So many seeds between two words about how far it is.
-const AT_ONCE: u64 = 10_000;
+const AT_ONCE: u64 = 1_000;
 const USAGE: &str = "usage: faults --seeds FROM..TO [--threads N]";
 
 fn main() -> ExitCode {
@@ -23,7 +23,12 @@ fn main() -> ExitCode {
     while from < seeds.end {
         let until = (from + AT_ONCE).min(seeds.end);
         match trials(from..until, threads, None) {
-            Ok(tally) => all.add(tally),
+            Ok(tally) => {
+                for failure in &tally.failures {
+                    println!("{failure}");
+                }
+                all.add(tally);
+            }
             Err(error) => {
                 eprintln!("seeds {from}..{until}: {error}");
                 return ExitCode::FAILURE;

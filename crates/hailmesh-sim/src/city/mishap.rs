@@ -115,6 +115,10 @@ impl Host {
     fn jump(&mut self, shared: &Shared, at_ms: u64) {
         let Some(mishaps) = self.mishaps.as_mut() else { return };
         let Some(jump) = mishaps.jump.take() else { return };
+        // Nor does a clock jump under a journal that was restored and has not been started.
+        if mishaps.restored && jump.back_ms.is_some() {
+            return;
+        }
         mishaps.jump =
             jump.back_ms.map(|back| Jump { at_ms: back.max(at_ms + 1), by_ms: -jump.by_ms, back_ms: None });
         if jump.by_ms > 0 {

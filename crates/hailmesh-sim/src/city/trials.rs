@@ -24,6 +24,16 @@ pub struct Failure {
     pub violations: Vec<Violation>,
 }
 
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.trial)?;
+        for violation in self.violations.iter().take(5) {
+            write!(f, "\n    at {} ms: {}", violation.at_ms, violation.what)?;
+        }
+        Ok(())
+    }
+}
+
 /// Sums over trials; the same whatever the number of threads.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
@@ -127,11 +137,8 @@ impl fmt::Display for Tally {
         )?;
         writeln!(f, "faults: {}", self.mischief)?;
         write!(f, "at the end: {}", self.settled)?;
-        for Failure { trial, violations } in &self.failures {
-            write!(f, "\n{trial}")?;
-            for violation in violations.iter().take(5) {
-                write!(f, "\n    at {} ms: {}", violation.at_ms, violation.what)?;
-            }
+        for failure in &self.failures {
+            write!(f, "\n{failure}")?;
         }
         Ok(())
     }

@@ -38,6 +38,8 @@ pub(super) struct DriverSide {
     pub(super) signing: SigningKey,
     pub(super) key: PublicKey,
     pub(super) cert: Option<Verified<ShiftCert>>,
+    /// The window of its certificate.
+    pub(super) from: Timestamp,
     pub(super) until: Timestamp,
     pub(super) replaces_lost: bool,
     pub(super) lane: DriverLane,
@@ -115,11 +117,17 @@ pub(super) struct Plan {
 }
 
 impl DriverSide {
-    pub(super) fn new(signing: SigningKey, until: Timestamp, limits: &Limits, hash_key: HashKey) -> Self {
+    pub(super) fn new(
+        signing: SigningKey,
+        (from, until): (Timestamp, Timestamp),
+        limits: &Limits,
+        hash_key: HashKey,
+    ) -> Self {
         Self {
             key: PublicKey::from(signing.verifying_key()),
             signing,
             cert: None,
+            from,
             until,
             replaces_lost: false,
             lane: DriverLane::default(),
@@ -295,7 +303,8 @@ impl Marketplace {
         {
             return refuse(RejectReason::Rate);
         }
-        if !driver.online {
+        // P8.9: what the certificate does not cover is worth nothing later.
+        if !driver.online || now < driver.from || now >= driver.until {
             return refuse(RejectReason::Busy);
         }
         let Some(offer) = driver.offers.iter().find(|offer| offer.id() == body.offer_id).cloned() else {

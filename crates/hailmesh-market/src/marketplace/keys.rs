@@ -23,6 +23,9 @@ const RIDE_LIFE: Duration = Duration::from_secs(24 * 3_600);
 const ROTATE_BEFORE: Duration = Duration::from_secs(1_800);
 /// When to try again while the lane is bound.
 const ROTATE_RETRY: Duration = Duration::from_secs(60);
+/// A certificate whose window begins this much later at the most is waited for: clocks are
+/// never quite right.
+const AHEAD: Duration = Duration::from_secs(60);
 /// Sequence numbers reserved at once (W10).
 pub(super) const SEQ_BLOCK: u64 = 1_024;
 /// How long a proof of work lasts, milliseconds.
@@ -42,10 +45,10 @@ impl Marketplace {
         let lost = keys.lost;
         match self.role {
             Some(Role::Driver) => {
-                let usable = self.driver.as_ref().is_some_and(|driver| driver.until > now + ROTATE_BEFORE);
+                let usable = self.driver.as_ref().is_some_and(|driver| self.is_usable(driver, now));
                 let bound = self.driver.as_ref().is_some_and(|driver| !driver.is_free());
                 match self.driver.as_ref() {
-                    None => self.first_shift_key(now),
+                    None => self.first_shift_key(now, lost),
                     // The key has been in use somewhere: is it still?
                     Some(_) if keys.new_host && !lost => {
                         self.quiet_until = now + self.config.timers.offer_refresh.saturating_mul(2);
@@ -72,23 +75,65 @@ impl Marketplace {
 
     fn arm_rotation(&mut self, now: Timestamp) {
         if let Some(driver) = &self.driver {
-            let due = driver.until - ROTATE_BEFORE;
+            let due = if self.is_usable(driver, now) { self.rotate_at(driver) } else { now };
             self.timers.set(Timer::Rotate, due.max(now + ROTATE_RETRY));
         }
     }
 
-    fn first_shift_key(&mut self, now: Timestamp) {
+    /// When a shift key is to be replaced: before its life is over, unless that was cut to
+    /// end where the life of another begins.
+    fn rotate_at(&self, driver: &DriverSide) -> Timestamp {
+        let cut = self.shifts.iter().any(|(from, _)| *from == driver.until);
+        if cut { driver.until } else { driver.until - ROTATE_BEFORE }
+    }
+
+    /// Whether a shift key may go on: its life is long enough, and has begun. One that was
+    /// certified while the clock was ahead has a certificate that nobody takes yet, and
+    /// that covers nothing of what would be signed now (P8.9).
+    fn is_usable(&self, driver: &DriverSide, now: Timestamp) -> bool {
+        now < self.rotate_at(driver) && driver.from <= now + AHEAD
+    }
+
+    /// The first shift key of this journal. If others were lost with an older one, it
+    /// replaces them all: the two would speak against their owner otherwise (E7).
+    fn first_shift_key(&mut self, now: Timestamp, lost: bool) {
         let signing = SigningKey::from_bytes(&self.random());
-        let driver = self.certified(now, signing, None);
+        let driver = self.certified(now, signing, None, lost);
         self.persist(vec![Record::Key(key_record(&driver, now))]);
         self.transport = driver.key.to_peer_key();
         self.driver = Some(Box::new(driver));
     }
 
-    /// A shift key with a certificate of the own identity (P16.2).
-    fn certified(&mut self, now: Timestamp, signing: SigningKey, replaces: Option<Replaces>) -> DriverSide {
-        let until = now + SHIFT_LIFE;
-        let mut driver = DriverSide::new(signing, until, &self.config.limits, self.hash_key);
+    /// A shift key with a certificate of the own identity (P16.2) in place of `old`. It
+    /// must not overlap with one that it does not replace (E7). After a wrong clock there
+    /// may be others than `old`: it ends where one begins that was made while the clock was
+    /// ahead, and where another lasts still it replaces them all, as if they were lost.
+    fn certified(
+        &mut self,
+        now: Timestamp,
+        signing: SigningKey,
+        old: Option<&DriverSide>,
+        lost: bool,
+    ) -> DriverSide {
+        let ahead = self.shifts.iter().map(|(from, _)| *from).filter(|from| *from > now).min();
+        let until = ahead.map_or(now + SHIFT_LIFE, |ahead| ahead.min(now + SHIFT_LIFE));
+        let is_old = |from: &Timestamp| old.is_some_and(|old| old.from == *from);
+        let mut others = self.shifts.iter().filter(|(from, _)| !is_old(from));
+        if lost {
+            self.lost_until = self.lost_until.max(now + SHIFT_LIFE);
+        }
+        // Of what a lost journal held nothing is known but that it ends by then.
+        let replaces = if now < self.lost_until || others.any(|(from, end)| *from < until && *end > now) {
+            Some(Replaces { cert: None, how: Replacement::Lost })
+        } else {
+            old.map(|old| Replaces {
+                cert: old.cert.as_ref().map(|cert| cert.id()),
+                how: Replacement::Closed,
+            })
+        };
+        self.shifts.retain(|(_, end)| *end > now);
+        self.shifts.push((now, until));
+        let mut driver = DriverSide::new(signing, (now, until), &self.config.limits, self.hash_key);
         let serial = u64::from_le_bytes(self.random());
         let body = ShiftCert {
             serial,
@@ -109,13 +154,8 @@ impl Marketplace {
     /// P16.3: replaces the shift key. What goes on under the old one is only answered.
     fn replace_key(&mut self, now: Timestamp, lost: bool) {
         let Some(old) = self.driver.take() else { return };
-        let replaces = if lost {
-            Replaces { cert: None, how: Replacement::Lost }
-        } else {
-            Replaces { cert: old.cert.as_ref().map(|cert| cert.id()), how: Replacement::Closed }
-        };
         let signing = SigningKey::from_bytes(&self.random());
-        let mut driver = self.certified(now, signing, Some(replaces));
+        let mut driver = self.certified(now, signing, Some(&old), lost);
         driver.profile = old.profile;
         driver.online = old.online;
         driver.free_since = old.free_since;

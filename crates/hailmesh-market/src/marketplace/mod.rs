@@ -114,6 +114,10 @@ pub struct Marketplace {
     ring_known: usize,
     followed: BTreeMap<hailmesh_wire::Topic, ()>,
     driver: Option<Box<DriverSide>>,
+    /// From when to when shift keys of this journal were certified.
+    shifts: Vec<(Timestamp, Timestamp)>,
+    /// Until when certificates may last of which this journal does not know.
+    lost_until: Timestamp,
     rider: Option<Box<RiderSide>>,
     /// Where this node is, as its user last said.
     here: Option<Seen>,
@@ -252,6 +256,8 @@ impl Marketplace {
             ring_known: 0,
             followed: BTreeMap::new(),
             driver: None,
+            shifts: Vec::new(),
+            lost_until: Timestamp::MIN,
             rider: None,
             here: None,
             deals: BTreeMap::new(),

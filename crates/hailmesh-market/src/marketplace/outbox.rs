@@ -10,7 +10,8 @@ use crate::config::Timers as Periods;
 use crate::input::AskId;
 use crate::journal::SlotRef;
 
-/// After this long a row is sent only when STATUS asks for it, milliseconds (P12).
+/// After this long a row is sent only when STATUS asks for it, milliseconds (P12). Counted in
+/// pauses: a clock that jumps by a day must not put a row to sleep.
 const ROW_LIFE_MS: u64 = 24 * 3_600_000;
 
 /// One statement on its way.
@@ -24,6 +25,7 @@ pub(super) struct Row {
     pub(super) since: Timestamp,
     next: Timestamp,
     pause: Duration,
+    waited_ms: u64,
     in_flight: Option<AskId>,
 }
 
@@ -49,7 +51,18 @@ impl Outbox {
         periods: &Periods,
     ) {
         let pause = if kind == Kind::Confirm { periods.confirm_retry } else { periods.outbox };
-        let row = Row { slot, statement, kind, peer, bytes, since: due, next: due, pause, in_flight: None };
+        let row = Row {
+            slot,
+            statement,
+            kind,
+            peer,
+            bytes,
+            since: due,
+            next: due,
+            pause,
+            waited_ms: 0,
+            in_flight: None,
+        };
         self.rows.insert(statement, row);
     }
 
@@ -110,8 +123,9 @@ impl Outbox {
             row.in_flight = ask;
             let most = if row.kind == Kind::Confirm { periods.confirm_retry_max } else { periods.outbox_max };
             row.next = now + row.pause;
+            row.waited_ms += u64::from(row.pause.as_millis());
             row.pause = row.pause.saturating_mul(2).min(most);
-            if now.millis_since(row.since) > ROW_LIFE_MS {
+            if row.waited_ms > ROW_LIFE_MS {
                 row.next = Timestamp::MAX;
             }
         }

@@ -15,6 +15,7 @@ use crate::output::Output;
 use super::deal::{Deal, Ending, Missing, Said};
 use super::driver::DriverSide;
 use super::history::made;
+use super::keys::SHIFT_LIFE;
 use super::rider::{Chain, RiderSide};
 use super::timers::Timer;
 use super::{Keys, Marketplace};
@@ -147,12 +148,17 @@ impl Marketplace {
             return Err(RecoverError::Orphan);
         }
         let usable = |key: &KeyRecord| !erased.contains(&key.key);
+        let shifts = held.values().filter(|key| key.role == Role::Driver);
+        self.shifts = shifts.clone().map(|key| (key.created, key.until)).collect();
+        let lost = shifts.filter(|key| key.replaces_lost).map(|key| key.created + SHIFT_LIFE).max();
+        self.lost_until = lost.unwrap_or(Timestamp::MIN);
         // The shift key in use is the newest that was not erased.
         let current =
             held.values().filter(|key| key.role == Role::Driver && usable(key)).max_by_key(|key| key.created);
         if let (Some(current), Some(Role::Driver)) = (current, self.role) {
             let signing = SigningKey::from_bytes(&current.secret.0);
-            let mut driver = DriverSide::new(signing, current.until, &self.config.limits, self.hash_key);
+            let window = (current.created, current.until);
+            let mut driver = DriverSide::new(signing, window, &self.config.limits, self.hash_key);
             driver.replaces_lost = current.replaces_lost;
             driver.cert = current
                 .cert

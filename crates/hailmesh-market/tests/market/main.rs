@@ -1,5 +1,6 @@
 //! Marketplaces against each other, on simulated time, through their public contract.
 
+mod clocks;
 mod compare;
 mod faults;
 mod history;

@@ -8,8 +8,8 @@ use hailmesh_types::{
     Cell, Duration, GeoPoint, NetworkName, PeerKey, PublicKey, Resolution, StatementId, Timestamp,
 };
 use hailmesh_wire::{
-    AnyStatement, Body, DriverOffer, EvidenceKind, Frame, Heard, NetworkId, RiderOffer, Signatures, Signed,
-    Topic, Verified,
+    AnyStatement, Body, DriverOffer, EvidenceKind, Frame, Header, Heard, Kind, NetworkId, RiderOffer,
+    Signatures, Signed, Topic, Verified,
 };
 
 /// Offers of others that are remembered, of each side.

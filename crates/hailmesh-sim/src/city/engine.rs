@@ -1,24 +1,32 @@
 //! The run: windows one after the other, and what goes from host to host between them.
 
+mod count;
 mod sample;
+mod setup;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use hailmesh_market::Config;
-use hailmesh_types::{PeerKey, Resolution};
-use hailmesh_wire::{AnyStatement, Ed25519, Heard, Signatures, SimulatedSignatures, Topic, message_id};
+use hailmesh_types::PeerKey;
+use hailmesh_wire::{AnyStatement, Heard, Signatures, Topic, message_id};
 
+use self::count::delays_of;
 use self::sample::SAMPLE_MS;
+use self::setup::{config, shown, signatures};
+use self::watch::Watch;
 use super::attacks::Tally;
 use super::driver::DriverPerson;
+use super::fault::Mischief;
 use super::host::{Arrival, Gossiped, Host, Outgoing, Person, What};
 use super::hostile::{Hostile, attackers, eclipsed, is_sound};
 use super::link::{Draws, frame_delays, is_cut};
 use super::oracle::{Oracle, Violation};
 use super::rider::RiderPerson;
-use super::settings::{RunError, Settings, Signing};
+use super::settings::{RunError, Settings};
+use super::settle::Settled;
 use super::shard::{Shard, Spread, Window};
 use super::travel::RoadTimes;
 use crate::adversary::Behaviour;
@@ -38,6 +46,8 @@ const EXCHANGE_MS: u64 = 10_000;
 pub(super) struct Shared {
     pub(super) seed: u64,
     pub(super) settings: Settings,
+    /// The same without loss and duplication, for when the faults of a plan are over.
+    calm: Option<Box<Settings>>,
     pub(super) patience_ms: u64,
     pub(super) boarding_ms: u64,
     pub(super) config: Arc<Config>,
@@ -109,6 +119,10 @@ pub struct Run {
     pub exposures: u64,
     /// What became of each attack.
     pub tallies: Vec<Tally>,
+    /// What went wrong; nothing without a plan of faults.
+    pub mischief: Mischief,
+    /// What journals say of agreements at the end; nothing without a plan of faults.
+    pub settled: Settled,
 }
 
 /// Runs a fleet of nodes through a scenario.
@@ -134,6 +148,10 @@ pub fn run(
         first_hostile,
         eclipsed,
         settings: settings.clone(),
+        calm: settings
+            .faults
+            .as_ref()
+            .map(|_| Box::new(Settings { loss: 0.0, duplication: 0.0, ..settings.clone() })),
         patience_ms: scenario.patience_ms,
         boarding_ms: scenario.boarding_ms,
         config: Arc::new(config(settings, policy)),
@@ -172,35 +190,6 @@ pub fn run(
         engine.run(&mut shards, &workers, progress);
     });
     Ok(engine.finish(shards, policy, fleet))
-}
-
-/// The configuration of every node of a run.
-fn config(settings: &Settings, policy: Policy) -> Config {
-    let mut config = settings.node.clone();
-    if let Policy::PeerToPeer(Some(rule)) = policy {
-        config.policy = rule;
-    }
-    config.rider_precision = settings.rider_precision;
-    config
-}
-
-/// The resolutions at which anybody shows a place: offers, and the pickup of a REQUEST.
-fn shown(settings: &Settings) -> Vec<Resolution> {
-    let mut shown = vec![settings.driver_precision, settings.rider_precision, Resolution::PICKUP];
-    shown.sort_unstable();
-    shown.dedup();
-    shown
-}
-
-fn signatures(signing: Signing, seed: u64) -> Arc<dyn Signatures> {
-    match signing {
-        Signing::Real => Arc::new(Ed25519),
-        Signing::StandIn => {
-            let mut secret = [0; 32];
-            secret[..8].copy_from_slice(&seed.to_le_bytes());
-            Arc::new(SimulatedSignatures::new(secret))
-        }
-    }
 }
 
 /// A window's work for one thread.
@@ -250,6 +239,8 @@ struct Engine {
     /// Hosts that were seen holding a slot at the last look.
     held: BTreeMap<u32, u64>,
     rides: Vec<RideOutcome>,
+    /// In runs with a plan of faults.
+    watch: Option<Box<Watch>>,
 }
 
 impl Engine {
@@ -287,6 +278,7 @@ impl Engine {
             next_sample: WARM_MS,
             held: BTreeMap::new(),
             rides: Vec::new(),
+            watch: shared.settings.faults.as_ref().map(|_| Box::default()),
             shared,
         }
     }
@@ -392,6 +384,10 @@ impl Engine {
             What::Bound { live, .. } => (9, usize::from(*live)),
             What::Exposed { .. } => (10, 0),
             What::Violation(text) => (11, text.len()),
+            What::Dial(_) => (12, 0),
+            What::Forgot => (13, 0),
+            What::Moved(_) => (14, 0),
+            What::Hint(_, addresses) => (15, addresses.len()),
             // Nothing that happens: only who judges is told.
             What::HostileKey(_) | What::Contradiction { .. } | What::Read { .. } => return,
         };
@@ -408,6 +404,7 @@ impl Engine {
         let soon = at_ms + self.length_ms;
         match what {
             What::Identity(peer) => {
+                self.renamed(shards, at_ms, from, peer);
                 self.identities.insert(peer, from);
                 self.peers.insert(from, peer);
             }
@@ -426,21 +423,31 @@ impl Engine {
                 self.traffic.messages += 1;
                 self.traffic.bytes += size as u64;
                 self.count_request(&frame);
+                self.audit(at_ms, &frame);
+                self.asked(from, run, ask, at_ms);
                 let Some(host) = self.identities.get(&to).copied() else {
                     let failed = Arrival::Failed { run, ask, peer: to };
                     return self.deliver(shards, soon + self.length_ms, from, failed);
                 };
+                if !self.can_dial(from, host, at_ms) {
+                    let failed = Arrival::Failed { run, ask, peer: to };
+                    return self.deliver(shards, at_ms + EXCHANGE_MS, from, failed);
+                }
                 let dialled = self.connect(shards, at_ms, from, host);
                 let cut = is_cut(&self.shared.settings, self.shared.seed, from, host, at_ms);
                 let mut draws = self.draws(from, host);
+                let delays = frame_delays(self.shared.at(at_ms), &mut draws);
+                let late = self.shared.late_ms(from, host, at_ms, &mut draws);
+                self.was_late(late);
+                let arrivals = delays.map(|delay| Some(at_ms + dialled + u64::from(delay? + late)));
+                self.sent(from, host, at_ms, cut, &arrivals);
                 let mut heard = false;
-                for delay in frame_delays(&self.shared.settings, &mut draws).into_iter().flatten() {
-                    if !cut {
-                        heard = true;
-                        let peer = self.peer(from);
-                        let request = Arrival::Request { from, peer, run, ask, frame: frame.clone() };
-                        self.deliver(shards, at_ms + dialled + u64::from(delay), host, request);
-                    }
+                for arrives_ms in arrivals.into_iter().flatten().filter(|_| !cut) {
+                    // What comes when the sender has given up is heard all the same.
+                    heard |= arrives_ms <= at_ms + EXCHANGE_MS;
+                    let peer = self.peer(from);
+                    let request = Arrival::Request { from, peer, run, ask, frame: frame.clone() };
+                    self.deliver(shards, arrives_ms, host, request);
                 }
                 if !heard {
                     let failed = Arrival::Failed { run, ask, peer: to };
@@ -452,13 +459,23 @@ impl Engine {
                 self.traffic.messages += 1;
                 self.traffic.bytes += size as u64;
                 self.count_refusal(&frame);
+                self.audit(at_ms, &frame);
                 let cut = is_cut(&self.shared.settings, self.shared.seed, from, to, at_ms);
                 let mut draws = self.draws(from, to);
                 let peer = self.peer(from);
-                match frame_delays(&self.shared.settings, &mut draws)[0].filter(|_| !cut) {
-                    Some(delay) => {
+                let delay = frame_delays(self.shared.at(at_ms), &mut draws)[0];
+                let late = self.shared.late_ms(from, to, at_ms, &mut draws);
+                self.was_late(late);
+                let arrives_ms = delay.map(|delay| at_ms + u64::from(delay + late));
+                self.sent(from, to, at_ms, cut, &[arrives_ms]);
+                match arrives_ms.filter(|_| !cut) {
+                    Some(arrives_ms) => {
+                        if let Some(over_ms) = self.too_late(to, run, ask, arrives_ms) {
+                            let failed = Arrival::Failed { run, ask, peer };
+                            return self.deliver(shards, over_ms.max(soon), to, failed);
+                        }
                         let response = Arrival::Response { from, run, ask, peer, frame };
-                        self.deliver(shards, at_ms + u64::from(delay), to, response);
+                        self.deliver(shards, arrives_ms, to, response);
                     }
                     None => {
                         let failed = Arrival::Failed { run, ask, peer };
@@ -487,6 +504,10 @@ impl Engine {
             What::Read { from: author, statement } => {
                 self.oracle.attacks.read(at_ms, from, author, statement);
             }
+            What::Dial(to) => self.dial(shards, at_ms, from, to),
+            What::Moved(address) => self.moved(from, address),
+            What::Hint(peer, addresses) => self.hinted(from, peer, addresses),
+            What::Forgot => self.oracle.forgot(from),
             What::Violation(text) => self.oracle.violation(at_ms, text),
         }
     }
@@ -510,6 +531,7 @@ impl Engine {
             return 0;
         }
         self.connected.entry(to).or_default().insert(from);
+        self.met(from, to);
         let (least, most) = self.shared.settings.latency_ms;
         let mut draws = self.draws(from, to);
         // One round trip until both sides know each other.
@@ -595,19 +617,8 @@ impl Engine {
         }
     }
 
-    fn count_request(&mut self, frame: &[u8]) {
-        if frame_kind(frame) == Some(hailmesh_wire::Kind::Request) {
-            self.traffic.handshakes += 1;
-        }
-    }
-
-    fn count_refusal(&mut self, frame: &[u8]) {
-        if frame_kind(frame) == Some(hailmesh_wire::Kind::Reject) {
-            self.traffic.conflicts += 1;
-        }
-    }
-
     fn finish(mut self, shards: Vec<Shard>, policy: Policy, fleet: u32) -> Run {
+        let (settled, mischief) = self.settle(&shards);
         let (mut events, mut empty_m, mut full_m, mut node_ms) = (0, 0, 0, 0);
         (self.traffic.messages, self.traffic.bytes) = self.traffic_of(&shards);
         (self.traffic.delivery_p50_ms, self.traffic.delivery_p99_ms) = delays_of(&shards);
@@ -670,31 +681,8 @@ impl Engine {
             exposures: self.oracle.exposures,
             tallies: self.oracle.attacks.tallies(),
             violations: self.oracle.violations,
+            mischief,
+            settled,
         }
-    }
-}
-
-/// The delays that half and that 99 of 100 gossip messages do not exceed, milliseconds.
-fn delays_of(shards: &[Shard]) -> (u32, u32) {
-    let longest = shards.iter().map(|shard| shard.delays.len()).max().unwrap_or(0);
-    let at = |ms: usize| shards.iter().filter_map(|shard| shard.delays.get(ms)).sum::<u64>();
-    let all: u64 = (0..longest).map(at).sum();
-    let quantile = |percent: u64| {
-        let mut before = 0;
-        let found = (0..longest).find(|ms| {
-            before += at(*ms);
-            before * 100 >= all * percent
-        });
-        found.and_then(|ms| u32::try_from(ms).ok()).unwrap_or(0)
-    };
-    (quantile(50), quantile(99))
-}
-
-/// The kind of statement in a frame, from its first bytes.
-fn frame_kind(frame: &[u8]) -> Option<hailmesh_wire::Kind> {
-    use hailmesh_wire::{Frame, FrameContent, Header};
-    match Frame::decode(frame).ok()?.content {
-        FrameContent::Statement(bytes) => Header::peek(&bytes).ok()?.kind().ok(),
-        _ => None,
     }
 }

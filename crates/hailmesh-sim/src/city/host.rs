@@ -7,8 +7,8 @@ use std::sync::Arc;
 use ed25519_dalek::SigningKey;
 use hailmesh_market::marketplace::{Keys, Marketplace};
 use hailmesh_market::{
-    Answer, AskId, Command, CommandError, Event, ExchangeId, Input, MessageRef, Origin, Output, Record,
-    RideId, RideView, Role,
+    Answer, AskId, Command, CommandError, Event, ExchangeId, Input, MessageRef, Output, Record, RideId,
+    RideView, Role,
 };
 use hailmesh_types::{AgreementId, PeerKey, PublicKey, StatementId, Timestamp};
 use hailmesh_wire::{Heard, RideState, Topic};
@@ -17,6 +17,7 @@ use super::driver::DriverPerson;
 use super::engine::Shared;
 use super::hostile::{Hostile, Judged};
 use super::link::Draws;
+use super::mishap::{Mishaps, origin_of};
 use super::people::Word;
 use super::rider::RiderPerson;
 
@@ -83,6 +84,14 @@ pub(super) enum What {
         ask: AskId,
         frame: Vec<u8>,
     },
+    /// Wants to be connected.
+    Dial(PeerKey),
+    /// Where it is reached from now on.
+    Moved(u32),
+    /// Where it has heard that a peer is reached.
+    Hint(PeerKey, Vec<u32>),
+    /// Its journal came back from an older backup: what it was bound to it does not know.
+    Forgot,
     /// An exchange that reached nobody.
     Fail {
         to: u32,
@@ -145,8 +154,7 @@ impl Clock {
 
     /// The first time of the city at which it says at least this.
     pub(super) fn when(self, reading: Timestamp) -> u64 {
-        let local =
-            i64::try_from(reading.as_millis() - START_MS.min(reading.as_millis())).unwrap_or(i64::MAX / 2);
+        let local = reading.as_millis().cast_signed() - START_MS.cast_signed();
         let unskewed = (local - self.skew_ms).max(0);
         // Rounded twice, so up to two milliseconds from it on either side.
         let mut at = u64::try_from(unskewed * 1_000_000 / (1_000_000 + self.drift_ppm)).unwrap_or(0);
@@ -163,7 +171,10 @@ impl Clock {
 /// One node and its person.
 pub(super) struct Host {
     pub(super) id: u32,
+    /// Marketplaces so far: what is asked by one is not answered to the next.
     pub(super) run: u32,
+    /// Processes so far.
+    process: u32,
     pub(super) clock: Clock,
     pub(super) market: Option<Box<Marketplace>>,
     pub(super) journal: Vec<Record>,
@@ -185,6 +196,8 @@ pub(super) struct Host {
     pub(super) restarts: u32,
     /// What it made of the gossip of attackers since it was last looked at.
     pub(super) judged: Judged,
+    /// In runs with a plan of faults.
+    pub(super) mishaps: Option<Box<Mishaps>>,
     number: u32,
     exchanges: BTreeMap<u64, (u32, u32, AskId)>,
     next_exchange: u64,
@@ -202,6 +215,7 @@ impl Host {
         let mut host = Self {
             id,
             run: 0,
+            process: 0,
             clock,
             market: None,
             journal: Vec::new(),
@@ -217,6 +231,7 @@ impl Host {
             events: 0,
             restarts: 0,
             judged: Judged::new(),
+            mishaps: Mishaps::of(shared, id, at_ms),
             number: 0,
             exchanges: BTreeMap::new(),
             next_exchange: 0,
@@ -234,10 +249,31 @@ impl Host {
 
     /// Starts the node from its journal.
     pub(super) fn start(&mut self, shared: &Shared, at_ms: u64) {
+        if self.mishaps.as_ref().is_some_and(|mishaps| mishaps.halted) {
+            return self.rebuild(shared, at_ms);
+        }
         self.run += 1;
+        self.process += 1;
         if let Person::Hostile(_) = self.person {
             return self.hostile_starts(shared, at_ms);
         }
+        let lost = self.mishaps.as_mut().is_some_and(|mishaps| {
+            mishaps.starting = true;
+            mishaps.restored
+        });
+        if self.recover(shared, at_ms, lost) {
+            if let Some(mishaps) = self.mishaps.as_mut() {
+                // Only now: had this start failed, the next one must see it again.
+                mishaps.restored = false;
+                mishaps.starting = false;
+            }
+            self.person_starts(shared, at_ms);
+        }
+    }
+
+    /// A marketplace from the journal. False: it failed, or its first records could not
+    /// be kept.
+    pub(super) fn recover(&mut self, shared: &Shared, at_ms: u64, lost: bool) -> bool {
         let seed_of = |what: &[u8], run: u32| {
             let mut hasher = blake3::Hasher::new();
             hasher.update(&shared.seed.to_le_bytes()).update(what);
@@ -248,7 +284,7 @@ impl Host {
             // A driver's is its shift key.
             Role::Driver => None,
             Role::Rider => {
-                let key = SigningKey::from_bytes(&seed_of(b"transport", self.run));
+                let key = SigningKey::from_bytes(&seed_of(b"transport", self.process));
                 Some(PeerKey::from_bytes(key.verifying_key().to_bytes()))
             }
         };
@@ -256,7 +292,7 @@ impl Host {
             role: Some(self.role()),
             identity: SigningKey::from_bytes(&seed_of(b"identity", 0)),
             transport,
-            lost: false,
+            lost,
             new_host: false,
         };
         let now = self.clock.reads(at_ms);
@@ -268,13 +304,38 @@ impl Host {
                 self.market = Some(Box::new(market.with_travel_time(travel)));
             }
             Err(error) => {
-                return self
-                    .say(at_ms, What::Violation(format!("host {} does not recover: {error}", self.id)));
+                self.say(at_ms, What::Violation(format!("host {} does not recover: {error}", self.id)));
+                return false;
             }
         }
         self.drain(shared, at_ms);
         self.learn_identity(at_ms);
-        self.person_starts(shared, at_ms);
+        self.recall_ends(at_ms);
+        self.tell_address(shared, at_ms);
+        self.market.is_some()
+    }
+
+    /// What ended just before a failure nobody was told of: now the user can see it.
+    fn recall_ends(&mut self, at_ms: u64) {
+        let Some(market) = self.market.as_ref().filter(|_| self.mishaps.is_some()) else { return };
+        let rides = market.rides(self.clock.reads(at_ms));
+        let over = |state: RideState| {
+            !matches!(
+                state,
+                RideState::Requested
+                    | RideState::Held
+                    | RideState::Committed
+                    | RideState::Firm
+                    | RideState::EnRoute
+                    | RideState::Arrived
+                    | RideState::InProgress
+            )
+        };
+        for view in rides.into_iter().filter(|view| over(view.state)) {
+            if let Some(agreement) = view.agreement {
+                self.say(at_ms, What::Bound { role: view.role, agreement, live: false });
+            }
+        }
     }
 
     /// The node is gone at once; the journal stays.
@@ -283,23 +344,30 @@ impl Host {
         self.restarts += 1;
         let (least, most) = shared.settings.down_ms;
         let mut draws = Draws::of(shared.seed, 0xdead, self.id.into(), self.run.into());
-        self.back_ms = Some(at_ms + u64::from(draws.between(least, most)));
+        let back_ms = at_ms + u64::from(draws.between(least, most));
+        self.back_ms = Some(shared.calm_from().map_or(back_ms, |calm| back_ms.min(calm.max(at_ms + 1))));
         self.crash_ms = self.next_crash(shared, at_ms);
+        self.journal_after_crash(shared, at_ms);
     }
 
     /// The node is gone for good.
     pub(super) fn stop(&mut self, at_ms: u64) {
         if self.market.take().is_some() {
-            let exchanges = std::mem::take(&mut self.exchanges);
-            for (to, run, ask) in exchanges.into_values() {
-                self.say(at_ms + EXCHANGE_MS, What::Fail { to, run, ask });
-            }
+            self.abandon_exchanges(at_ms);
             let left = std::mem::take(&mut self.topics);
             for topic in &left {
                 self.say(at_ms, What::Left(topic.clone()));
             }
             self.joined.extend(left.into_iter().map(|topic| (topic, false)));
             self.say(at_ms, What::Down);
+        }
+    }
+
+    /// Nobody answers what others have asked.
+    pub(super) fn abandon_exchanges(&mut self, at_ms: u64) {
+        let exchanges = std::mem::take(&mut self.exchanges);
+        for (to, run, ask) in exchanges.into_values() {
+            self.say(at_ms + EXCHANGE_MS, What::Fail { to, run, ask });
         }
     }
 
@@ -314,7 +382,8 @@ impl Host {
         let ms = -(1.0 - draws.unit()).ln() * 60_000.0 / churn;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to a year")]
         let after = ms.clamp(1.0, 3e10) as u64;
-        all.min(at_ms + after)
+        let next = all.min(at_ms + after);
+        if shared.calm_from().is_some_and(|calm| next >= calm) { u64::MAX } else { next }
     }
 
     /// Tells the marketplace something, and does what it asks for.
@@ -336,6 +405,9 @@ impl Host {
     ) -> Option<Result<Answer, CommandError>> {
         let now = self.clock.reads(at_ms);
         self.events += 1;
+        if self.mishaps.as_ref().is_some_and(|mishaps| mishaps.halted) {
+            return None;
+        }
         let answer = self.market.as_mut()?.command(now, command);
         self.drain(shared, at_ms);
         Some(answer)
@@ -362,6 +434,13 @@ impl Host {
             return self.hostile_hears(at_ms, arrival);
         }
         let is_up = self.market.is_some();
+        if let Some(mishaps) = self.mishaps.as_mut() {
+            match &arrival {
+                Arrival::Connected { peer, host } => mishaps.connected(*peer, *host),
+                Arrival::Gone { peer } => mishaps.gone(peer),
+                _ => {}
+            }
+        }
         match arrival {
             Arrival::Word { from, word } => self.hear(shared, at_ms, from, word),
             Arrival::Request { from, run, ask, .. } if !is_up => {
@@ -384,8 +463,7 @@ impl Host {
                 self.note_hostile(shared, at_ms, &message, before);
             }
             Arrival::Connected { peer, host } => {
-                let [a, b, c, d] = host.to_be_bytes();
-                let origin = Origin::Prefix([100, a, b, c, d, 0, 0, 0]);
+                let origin = origin_of(host);
                 self.input(shared, at_ms, Input::PeerConnected { peer, origin });
             }
             Arrival::Gone { peer } => self.input(shared, at_ms, Input::PeerGone { peer }),
@@ -422,6 +500,7 @@ impl Host {
     /// memory is durable at once.
     fn drain(&mut self, shared: &Shared, at_ms: u64) {
         let mut events = Vec::new();
+        let mut is_kept = true;
         while let Some(output) = self.market.as_mut().and_then(|market| market.poll_output()) {
             match output {
                 Output::Persist(records) => {
@@ -431,11 +510,24 @@ impl Host {
                             self.say(at_ms, What::Exposed { accused, bytes });
                         }
                     }
-                    self.journal.extend(records);
+                    is_kept = self.keep(shared, at_ms, records);
+                    if !is_kept {
+                        break;
+                    }
                 }
-                Output::Publish { topic, bytes } => self.say(at_ms, What::Publish { topic, bytes }),
-                Output::Send { ask, peer, frame, .. } => {
+                Output::Publish { topic, bytes } => {
+                    if let Some(mishaps) = self.mishaps.as_mut() {
+                        mishaps.published(&bytes);
+                    }
+                    self.say(at_ms, What::Publish { topic, bytes });
+                }
+                Output::Dial { peer, addrs } if self.mishaps.is_some() => {
+                    self.pass_hint(at_ms, peer, &addrs);
+                    self.say(at_ms, What::Dial(peer));
+                }
+                Output::Send { ask, peer, frame, addrs } => {
                     let run = self.run;
+                    self.pass_hint(at_ms, peer, &addrs);
                     self.say(at_ms, What::Send { to: peer, run, ask, frame });
                 }
                 Output::Reply { exchange, frame } => {
@@ -459,8 +551,15 @@ impl Host {
                 Output::Judge { .. } | Output::Dial { .. } | Output::Score { .. } | Output::Work(_) => {}
             }
         }
+        if let Some(mishaps) = self.mishaps.as_mut().filter(|_| !is_kept) {
+            // What the person still hears it cannot act on.
+            mishaps.halted = true;
+        }
         for event in events {
             self.on_event(shared, at_ms, event);
+        }
+        if !is_kept {
+            self.store_failed(shared, at_ms);
         }
     }
 
@@ -523,7 +622,7 @@ impl Host {
         self.say(at_ms, What::Identity(peer));
     }
 
-    fn person_starts(&mut self, shared: &Shared, at_ms: u64) {
+    pub(super) fn person_starts(&mut self, shared: &Shared, at_ms: u64) {
         match self.person {
             Person::Driver(_) => self.driver_starts(shared, at_ms),
             Person::Rider(_) => self.rider_starts(shared, at_ms),
@@ -567,6 +666,8 @@ mod tests {
             Clock::default(),
             Clock { skew_ms: 12_345, drift_ppm: 10_000 },
             Clock { skew_ms: -12_345, drift_ppm: -10_000 },
+            Clock { skew_ms: 86_400_000, drift_ppm: 10_000 },
+            Clock { skew_ms: -86_400_000, drift_ppm: -10_000 },
         ] {
             for at in [20_000_u64, 60_001, 3_599_999] {
                 let reading = clock.reads(at);

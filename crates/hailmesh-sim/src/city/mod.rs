@@ -14,27 +14,39 @@
 //! * `host`: one marketplace with its journal, its clock and its failures.
 //! * `driver`, `rider`: what people do; `hostile`: what others do.
 //! * `shard`, `engine`: windows, threads, order.
-//! * `oracle`: what must hold whatever happens; `attacks`: what must become of attackers.
+//! * `oracle`, `audit`: what must hold whatever happens; `settle`: what must hold soon after;
+//!   `attacks`: what must become of attackers.
+//! * [`fault`], `mishap`: what goes wrong, by a plan; `trial`, `trials`: such plans at random.
 
 mod attacks;
+mod audit;
 mod driver;
 mod engine;
+pub mod fault;
 mod host;
 mod hostile;
 mod kit;
 mod link;
+mod mishap;
 mod oracle;
 mod overlay;
 mod people;
 mod rider;
 pub mod settings;
+mod settle;
 mod shard;
 mod travel;
+mod trial;
+mod trials;
 
-pub use attacks::Tally;
+pub use attacks::Tally as AttackTally;
 pub use engine::{Progress, Run, run};
+pub use fault::{Broken, Faults, Mischief};
 pub use kit::{City, Report};
 pub use oracle::Violation;
 pub use overlay::Overlay;
 pub use settings::{Partition, RunError, Settings, SettingsError, Signing};
+pub use settle::Settled;
 pub use travel::RoadTimes;
+pub use trial::Trial;
+pub use trials::{Failure, Tally, trials};

@@ -67,6 +67,12 @@ impl Oracle {
         }
     }
 
+    /// A host's journal was restored from an older one: what it was bound to it has given
+    /// up, and its keys with it (P16.3).
+    pub(super) fn forgot(&mut self, host: u32) {
+        self.live.remove(&host);
+    }
+
     pub(super) fn violation(&mut self, at_ms: u64, what: String) {
         if self.violations.len() < KEPT {
             self.violations.push(Violation { at_ms, what });

@@ -3,6 +3,7 @@
 use hailmesh_market::Config;
 use hailmesh_types::{Duration, Resolution};
 
+use super::fault::Faults;
 use super::overlay::Overlay;
 use crate::adversary::Behaviour;
 use crate::scenario::ScenarioError;
@@ -56,6 +57,9 @@ pub struct Settings {
     pub partitions: Vec<Partition>,
     /// Every node crashes at this time, milliseconds.
     pub restart_all_ms: Option<u64>,
+    /// What else goes wrong, and until when. With a plan everything that is sent is
+    /// audited, riders' nodes stay up, and at the end everybody has to agree.
+    pub faults: Option<Faults>,
     /// Nodes that cheat, in addition to the fleet; five attacks take turns.
     pub cheats: u32,
     /// Attackers, in addition to the fleet: what they do, and how many.
@@ -103,6 +107,7 @@ impl Default for Settings {
             drift_ppm: 0,
             partitions: Vec::new(),
             restart_all_ms: None,
+            faults: None,
             cheats: 0,
             adversaries: Vec::new(),
             driver_precision: Resolution::DRIVER,
@@ -179,6 +184,18 @@ impl Settings {
             if partition.from_ms >= partition.until_ms {
                 let value = format!("{}ms..{}ms", partition.from_ms, partition.until_ms);
                 return refuse("span of a partition", value, "its beginning before its end");
+            }
+        }
+        if let Some(faults) = &self.faults {
+            share("failing disks", faults.disk, 0.9, "a share from 0 to 0.9")?;
+            share("old backups", faults.backups, 1.0, "a share from 0 to 1")?;
+            share("changed addresses", faults.moves, 1.0, "a share from 0 to 1")?;
+            share("jumping clocks", faults.jumps, 1.0, "a share from 0 to 1")?;
+            let slow = faults.slow.map_or((0.0, 0), |slow| (slow.share, slow.extra_ms));
+            share("slow nodes", slow.0, 1.0, "a share from 0 to 1")?;
+            let extra = faults.spikes.iter().map(|spike| spike.extra_ms).chain([slow.1]).max().unwrap_or(0);
+            if extra > 60_000 {
+                return refuse("delay", format!("{extra} ms"), "at most 60000 ms");
             }
         }
         let overlay = &self.overlay;

@@ -133,7 +133,7 @@ impl Shard {
         let Some(here) = self.listeners.get(&message.topic) else { return };
         // A copy of the shard's own: threads do not share its count.
         let own = Arc::new(message.clone());
-        let settings = &shared.settings;
+        let settings = shared.at(message.at_ms);
         let cut = !settings.partitions.is_empty();
         for host in here {
             if *host == message.from
@@ -151,7 +151,8 @@ impl Shard {
             self.delivered += 1;
             self.delivered_bytes += message.heard.bytes().len() as u64;
             count_delay(&mut self.delays, delay);
-            let at_ms = message.at_ms + u64::from(delay);
+            let late = shared.late_ms(message.from, *host, message.at_ms, &mut draws);
+            let at_ms = message.at_ms + u64::from(delay + late);
             let what = Slim::Gossip(Arc::clone(&own));
             self.inbox.entry(at_ms / self.length_ms).or_default().push(Delivery {
                 at_ms,
@@ -261,7 +262,7 @@ fn count_delay(delays: &mut Vec<u64>, delay_ms: u32) {
 }
 
 fn next_ms(host: &Host) -> u64 {
-    let fate = host.back_ms.unwrap_or(host.crash_ms);
+    let fate = host.fate_ms();
     [host.timer_ms(), host.person_ms(), Some(fate)].into_iter().flatten().min().unwrap_or(u64::MAX)
 }
 
@@ -271,7 +272,7 @@ fn run_host(shared: &Shared, window: Window, host: &mut Host, arrivals: impl Ite
     let mut arrivals = arrivals.peekable();
     let mut cursor = window.start_ms();
     for _ in 0..ROUNDS_MAX {
-        let fate = host.back_ms.unwrap_or(host.crash_ms).max(cursor);
+        let fate = host.fate_ms().max(cursor);
         let arrival = arrivals.peek().map_or(u64::MAX, |delivery| delivery.at_ms.max(cursor));
         let timer = host.timer_ms().map_or(u64::MAX, |at| at.max(cursor));
         let person = host.person_ms().map_or(u64::MAX, |at| at.max(cursor));
@@ -281,11 +282,7 @@ fn run_host(shared: &Shared, window: Window, host: &mut Host, arrivals: impl Ite
         }
         cursor = next;
         if next == fate {
-            if host.back_ms.take().is_some() {
-                host.start(shared, cursor);
-            } else {
-                host.crash(shared, cursor);
-            }
+            host.meet_fate(shared, cursor);
         } else if next == arrival {
             let Some(delivery) = arrivals.next() else { return };
             match delivery.what {

@@ -5,10 +5,10 @@ mod alone;
 mod together;
 
 use hailmesh_sim::adversary::Exposure;
-use hailmesh_sim::city::Tally;
+use hailmesh_sim::city::AttackTally;
 
 /// What became of an attack, in a line.
-pub fn line(tally: &Tally) -> String {
+pub fn line(tally: &AttackTally) -> String {
     let met: Vec<String> = tally.met.iter().map(|(what, count)| format!("{what} {count}")).collect();
     let exposed = match tally.behaviour.exposure() {
         _ if tally.exposed > 0 => format!(

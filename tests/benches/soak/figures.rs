@@ -155,7 +155,7 @@ fn outcomes(stage: &Stage) -> (u64, BTreeMap<&'static str, u64>, BTreeMap<String
 /// Rides and kills so far.
 fn tally(stage: &Stage) -> Value {
     let (firm, ended, _) = outcomes(stage);
-    let down = stage.nodes.iter().filter(|node| node.client().is_none()).count();
+    let down = stage.nodes.iter().filter(|node| node.is_taken()).count();
     let board = stage.board();
     let mut ready = board.ready.clone();
     ready.sort_unstable();

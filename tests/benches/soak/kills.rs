@@ -92,7 +92,9 @@ impl Strike {
 }
 
 /// Kills and starts again until the stage is closed; then all that are down are started.
-pub(crate) async fn run(stage: Arc<Stage>, per_minute: u32) {
+///
+/// With `roll_back` drivers come back with an old state of theirs: this must be found.
+pub(crate) async fn run(stage: Arc<Stage>, per_minute: u32, roll_back: bool) {
     let mut rng = draws(stage.seed, STREAM);
     let mut moments = stage.moments.subscribe();
     let mut restarts = JoinSet::new();
@@ -109,6 +111,9 @@ pub(crate) async fn run(stage: Arc<Stage>, per_minute: u32) {
                 continue;
             }
             node.kill();
+            if roll_back && node.role == Role::Driver {
+                node.roll_back().expect("a home can be copied");
+            }
             *stage.board().kills.entry(strike.aim.name()).or_default() += 1;
             restarts.spawn(again(Arc::clone(&stage), victim, strike.down));
         }

@@ -19,7 +19,8 @@
 //!
 //! `cargo bench -p hailmesh-tests --bench soak -- --minutes 60`; a JSON line every minute,
 //! a summary at the end, also after an interrupt; the exit code is 1 after a violation, and
-//! then the homes are kept.
+//! then the homes are kept. With `--roll-back` drivers that were killed come back with an old
+//! copy of their home, which nobody may do: a soak that finds nothing then is of no use.
 #![forbid(unsafe_code)]
 
 mod audit;
@@ -35,6 +36,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hailmesh::signals::Signals;
 use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -59,13 +61,15 @@ struct Args {
     seed: u64,
     kills_per_minute: u32,
     keep: bool,
+    roll_back: bool,
 }
 
 impl Args {
     fn read() -> Result<Self, String> {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let seed = now.map_or(1, |now| now.as_secs());
-        let mut args = Self { minutes: 60, nodes: 30, seed, kills_per_minute: 6, keep: false };
+        let mut args =
+            Self { minutes: 60, nodes: 30, seed, kills_per_minute: 6, keep: false, roll_back: false };
         let mut words = std::env::args().skip(1);
         while let Some(word) = words.next() {
             let mut number = || {
@@ -79,11 +83,12 @@ impl Args {
                 "--seed" => args.seed = number()?,
                 "--kills-per-minute" => args.kills_per_minute = small(number()?)?,
                 "--keep" => args.keep = true,
+                "--roll-back" => args.roll_back = true,
                 // Cargo says so to every bench.
                 "--bench" => {}
                 _ => {
                     return Err(format!(
-                        "{word}: expected --minutes, --nodes, --seed, --kills-per-minute, --keep"
+                        "{word}: expected --minutes, --nodes, --seed, --kills-per-minute, --keep, --roll-back"
                     ));
                 }
             }
@@ -122,6 +127,7 @@ fn main() -> ExitCode {
 }
 
 async fn soak(args: &Args, folder: PathBuf) -> bool {
+    let mut signals = Signals::new().expect("signals can be listened to");
     let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
     let nodes = city(args, &folder, &tell).await;
     let stage = Arc::new(Stage::new(nodes, folder, args.seed));
@@ -143,7 +149,7 @@ async fn soak(args: &Args, folder: PathBuf) -> bool {
             listening.told(&told);
         }
     });
-    let kills = tokio::spawn(kills::run(Arc::clone(&stage), args.kills_per_minute));
+    let kills = tokio::spawn(kills::run(Arc::clone(&stage), args.kills_per_minute, args.roll_back));
 
     let load = Duration::from_secs(60 * args.minutes);
     let mut samples = Samples::default();
@@ -154,7 +160,7 @@ async fn soak(args: &Args, folder: PathBuf) -> bool {
         tokio::select! {
             _ = looks.tick() => {}
             // What was measured until then counts.
-            _ = tokio::signal::ctrl_c() => break,
+            () = signals.next() => break,
         }
         samples.take(&stage);
         stage.look_for_stuck();
@@ -170,7 +176,11 @@ async fn soak(args: &Args, folder: PathBuf) -> bool {
     stage.close();
     kills.await.expect("kills do not panic");
     let begun = Instant::now();
-    let drained = timeout(DRAIN, until_over(&stage)).await.is_ok().then(|| begun.elapsed());
+    let drained = tokio::select! {
+        over = timeout(DRAIN, until_over(&stage)) => over.is_ok(),
+        () = signals.next() => false,
+    };
+    let drained = drained.then(|| begun.elapsed());
     samples.take(&stage);
     if drained.is_none() {
         let board = stage.board().open.clone();
@@ -180,7 +190,7 @@ async fn soak(args: &Args, folder: PathBuf) -> bool {
             .collect();
         stage.violation(format!(
             "{} s after the last kill these have rides that are not over or statements without an answer: {}",
-            DRAIN.as_secs(),
+            begun.elapsed().as_secs(),
             open.join(", ")
         ));
     }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -61,7 +62,8 @@ pub(crate) fn program() -> PathBuf {
 /// The program with an environment that holds nothing of the user's.
 pub(crate) fn command() -> Command {
     let mut command = Command::new(program());
-    command.env_clear().stdin(Stdio::null());
+    // An interrupt from the terminal is for this bench: it ends the nodes itself.
+    command.process_group(0).env_clear().stdin(Stdio::null());
     for name in ["PATH", "SystemRoot", "TMPDIR"] {
         if let Some(value) = std::env::var_os(name) {
             command.env(name, value);
@@ -228,6 +230,17 @@ impl Node {
         }
     }
 
+    /// What nobody may do (P24.8): keeps a copy of the home of a node that is down, and at
+    /// the next call puts that old state back.
+    pub(crate) fn roll_back(&self) -> std::io::Result<()> {
+        let copy = self.home.with_extension("copy");
+        if copy.exists() {
+            std::fs::remove_dir_all(&self.home)?;
+            return files(&copy, &self.home);
+        }
+        files(&self.home, &copy)
+    }
+
     /// SIGTERM; the exit code, or why there is none.
     pub(crate) async fn terminate(&self) -> Result<i32, String> {
         self.life.fetch_add(1, Ordering::SeqCst);
@@ -257,6 +270,18 @@ impl Drop for Node {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Copies a folder of files.
+fn files(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::create_dir(to)?;
+    // A node takes no home that others may read.
+    std::fs::set_permissions(to, std::fs::metadata(from)?.permissions())?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        std::fs::copy(entry.path(), to.join(entry.file_name()))?;
+    }
+    Ok(())
 }
 
 fn joined(lines: &Mutex<VecDeque<String>>) -> String {

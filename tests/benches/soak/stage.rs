@@ -245,12 +245,16 @@ impl Stage {
         let state = view["state"].as_str().unwrap_or_default().to_owned();
         let history = view["history"].as_array().cloned().unwrap_or_default();
         let was_firm = history.iter().any(|step| step["state"] == "firm");
-        let reason = history.last().and_then(|step| step["reason"].as_str()).unwrap_or_default().to_owned();
+        let mut reason =
+            history.last().and_then(|step| step["reason"].as_str()).unwrap_or_default().to_owned();
         let mut is_verified = false;
         if view["has_receipt"] == true {
             let Ok(bytes) = client.receipt(ride).await else { return false };
             match self.check(node, &bytes).await {
-                Ok(verified) => is_verified = verified,
+                Ok((verified, ends)) => {
+                    is_verified = verified;
+                    reason = if reason.is_empty() { ends } else { reason };
+                }
                 Err(why) => self.violation(format!("{}: receipt of {ride}: {why}", node.name)),
             }
         }
@@ -264,13 +268,16 @@ impl Stage {
         self.board().ended.insert((node.index, ride.to_owned()), ended);
     }
 
-    /// Whether a receipt shows a completed ride; then `hailmesh verify` has accepted it.
-    async fn check(&self, node: &Node, bytes: &[u8]) -> Result<bool, String> {
+    /// Whether a receipt shows a completed ride, which `hailmesh verify` has accepted then,
+    /// and the signed ends in it.
+    async fn check(&self, node: &Node, bytes: &[u8]) -> Result<(bool, String), String> {
         let facts =
             self.board().audit.add(node.index, node.role, bytes).map_err(|error| error.to_string())?;
         let path = self.folder.join("receipts").join(format!("{}-{}", facts.agreement, node.name));
+        let ends = facts.ends.iter().map(|(role, outcome)| format!("{role:?} {}", outcome.name()));
+        let ends = ends.collect::<Vec<_>>().join(", ").to_lowercase();
         if !facts.cosigned || path.exists() {
-            return Ok(facts.cosigned);
+            return Ok((facts.cosigned, ends));
         }
         std::fs::write(&path, bytes).map_err(|error| format!("{}: {error}", path.display()))?;
         let mut verify = command();
@@ -279,7 +286,7 @@ impl Stage {
         let output = output.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
         let told: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
         if output.status.success() && told["valid"] == true && told["facts"]["cosigned"] == true {
-            Ok(true)
+            Ok((true, ends))
         } else {
             Err(format!("`hailmesh verify` ended with {}: {told}", output.status))
         }

@@ -79,8 +79,8 @@ async fn a_driver_that_moves_away_is_seen_where_it_is_and_then_no_more() {
     }
 }
 
-/// One free car among others does not listen; whoever comes hears it all the same, though
-/// it is in none of the topic's meshes.
+/// One free car among others does not listen to them; whoever comes hears it all the same,
+/// though it is in none of the topic's meshes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_free_driver_that_does_not_listen_is_heard_and_settles() {
     let crowded = |settings: &mut Settings| {

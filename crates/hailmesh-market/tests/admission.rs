@@ -1,9 +1,6 @@
-//! Every step of P13.7 and P13.8 stops what it is for, with its verdict, and nothing
-//! moves before a signature has been checked.
+//! Every step of P13.7 and P13.8 stops what it is for, and nothing moves before a signature is checked.
 
 mod common;
-
-use std::collections::BTreeSet;
 
 use common::*;
 use ed25519_dalek::SigningKey;
@@ -17,6 +14,7 @@ use hailmesh_wire::{
     CredentialMode, DecodeError, DriverOffer, Evidence, EvidenceKind, Extensions, Header, NetworkId,
     Revocation, Topic, Verified, pow_search,
 };
+use std::collections::BTreeSet;
 
 /// A message that is to be stopped, and the node that stops it.
 struct Case {
@@ -101,15 +99,14 @@ fn cases() -> Vec<(Stop, Case)> {
     all.push((Stop::Unsupported, case(plain(), other_version)));
     all.push((Stop::Unsupported, case(plain(), unknown_kind)));
 
-    // The topic: of another network, of evidence; the statement: of another network.
+    // The topic: of another network, of riders, of evidence; the statement: of another network.
     let elsewhere = "other".parse().unwrap();
     let foreign = Verified::sign(&key(1), NetworkId::of(&elsewhere), genuine()).bytes().to_vec();
     all.push((Stop::Topic, case(plain(), foreign)));
-    all.push((
-        Stop::Topic,
-        Case { topic: Topic::drivers(&elsewhere, home()), ..case(plain(), good.clone()) },
-    ));
-    all.push((Stop::Topic, on_evidence(plain(), good.clone())));
+    let riders = Topic::riders(&network(), home());
+    for topic in [Topic::drivers(&elsewhere, home()), riders, Topic::evidence(&network())] {
+        all.push((Stop::Topic, Case { topic, ..case(plain(), good.clone()) }));
+    }
     all.push((Stop::Topic, case(plain(), sign(&issuer(), revocation(1, vec![])))));
     // A signer of small order: the envelope's head is 14 bytes.
     let mut weak = good.clone();

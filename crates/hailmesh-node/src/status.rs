@@ -168,13 +168,13 @@ pub(crate) fn hints(scene: &Scene<'_>) -> Vec<String> {
         );
     }
     if snapshot.away {
-        let why = match (snapshot.role, snapshot.state) {
-            (Some(Role::Driver), "free" | "held") => "many cars are free and nobody waits for one",
-            _ => "a ride is under way",
+        let (whose, why) = match (snapshot.role, snapshot.state) {
+            (Some(Role::Driver), "free" | "held") => ("of other drivers", "many cars are free"),
+            _ => ("of others", "a ride is under way"),
         };
         hints.push(format!(
-            "offers of others are not listened to for a while, since {why}: few are known here, and the own offer \
-             is heard all the same"
+            "offers {whose} are not listened to for a while, since {why}: few are known here, and the own offer is \
+             heard all the same"
         ));
     }
     let quiet = snapshot.last_offer.is_none_or(|at| scene.now.millis_since(at) > 120_000);

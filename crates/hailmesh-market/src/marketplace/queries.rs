@@ -124,6 +124,7 @@ impl Marketplace {
             last_offer,
             topics: self.topics() + self.followed.len() + 1,
             away: self.driver.as_ref().is_some_and(|driver| driver.away)
+                || self.is_resting(now)
                 || self.rider.as_ref().is_some_and(|rider| rider.away),
             peers: self.peers.len(),
             outbox: self.outbox.len(),

@@ -428,7 +428,13 @@ impl Marketplace {
         });
         let asks = search.asks.len();
         let farther = one.drive.saturating_sub(believed);
-        let due = one.due.min(now + self.config.reach().time_to_reach(survey.near, farther));
+        // While a nearer car is known there is no hurry.
+        let is_nearest = survey.ranked.first().is_some_and(|first| first.booked.key() == one.booked.key());
+        let due = if is_nearest {
+            one.due.min(now + self.config.reach().time_to_reach(survey.near, farther))
+        } else {
+            one.due
+        };
         if due > now {
             if let Some(search) = self.rider.as_mut().and_then(|rider| rider.search.as_mut()) {
                 search.note_invited(now, *invite.signer(), due);

@@ -89,6 +89,22 @@ fn a_rider_that_is_killed_in_every_phase() {
 }
 
 #[test]
+fn a_relay_that_is_killed_is_found_where_it_was() {
+    let place = Place::new("kill-relay");
+    let listen = free_address();
+    let listen = ["relay", "--listen", listen.as_str()];
+    let relay = place.node(&listen);
+    let home = text(&place.home("relay"));
+    let invite =
+        || place.json(0, &["--home", &home, "invite"])["invite"].as_str().expect("a line").to_owned();
+    let before = invite();
+    relay.kill();
+    let relay = place.node(&listen);
+    assert_eq!(invite(), before, "the line that others have in their configuration holds");
+    assert_eq!(relay.terminate(), Some(0));
+}
+
+#[test]
 fn a_rider_that_is_killed_while_it_searches_binds_nobody() {
     let place = Place::new("kill-search");
     let _driver = place.driver(&["--accept", "ask", "--json"]);

@@ -186,7 +186,7 @@ impl NodeHandle {
             uptime_ms: core.uptime_ms,
             store: shared.journal.kind(),
             store_healthy: core.store_healthy,
-            transport_note: (shared.role != Some(Role::Driver)).then(|| status::TRANSPORT_NOTE.to_owned()),
+            transport_note: (shared.role == Some(Role::Rider)).then(|| status::TRANSPORT_NOTE.to_owned()),
             last_error: core.last_error,
             hints,
             snapshot: core.snapshot,

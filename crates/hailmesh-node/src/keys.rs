@@ -208,6 +208,14 @@ impl IdentityKey {
         &self.0
     }
 
+    /// The transport key of a relay: the same for as long as the identity is, because its
+    /// peer id stands in invite lines and in the configuration of others. Nobody can tell
+    /// the identity from it.
+    pub(crate) fn relay_seed(&self) -> Zeroizing<[u8; 32]> {
+        let secret = Zeroizing::new(self.0.to_bytes());
+        Zeroizing::new(blake3::derive_key("hailmesh relay transport key, version 1", secret.as_ref()))
+    }
+
     fn save(&self, home: &Home, passphrase: Option<SecretString>) -> Result<(), KeyFileError> {
         let path = home.key();
         if path.exists() {

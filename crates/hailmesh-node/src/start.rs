@@ -181,7 +181,8 @@ impl Opening<'_> {
             );
         }
         let records = journal.store().load().await?;
-        let own_seed = random()?;
+        // A relay takes no rides that could be linked, and has to be found again.
+        let own_seed = if role.is_none() { key.relay_seed() } else { random()? };
         let transport = (role != Some(Role::Driver)).then(|| peer_of(&own_seed));
         let identity = Identity { role, key, transport };
         let now = clock.now();

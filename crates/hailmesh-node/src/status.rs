@@ -60,7 +60,7 @@ pub struct NodeStatus {
     pub hints: Vec<String>,
 }
 
-/// What riders and relays are told of their transport identity (P3.1).
+/// What riders are told of their transport identity (P3.1).
 pub(crate) const TRANSPORT_NOTE: &str =
     "one transport identity serves this whole run: peers can link the rides of one run with each other";
 

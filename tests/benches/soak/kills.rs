@@ -65,21 +65,23 @@ impl Strike {
     fn draw(rng: &mut ChaCha8Rng, per_minute: u32) -> Self {
         let share = f64::from(rng.random_range(1..=1_000_000)) / 1_000_000.0;
         let mean = Duration::from_secs(60).as_secs_f64() / f64::from(per_minute);
+        // A settlement takes ten to twenty milliseconds with a disk.
         let aim = match rng.random_range(0..100) {
-            0..30 => Aim::Anybody,
-            // A settlement takes some ten milliseconds.
-            30..52 => Aim::Asking(Duration::from_millis(rng.random_range(0..150))),
-            52..70 => Aim::Accepting(Duration::from_millis(rng.random_range(0..40))),
-            70..88 => Aim::Riding,
-            88..97 => Aim::Both,
+            0..26 => Aim::Anybody,
+            26..52 => Aim::Asking(Duration::from_millis(rng.random_range(0..30))),
+            52..74 => Aim::Accepting(Duration::from_millis(rng.random_range(0..8))),
+            74..89 => Aim::Riding,
+            89..97 => Aim::Both,
             _ => Aim::Relay,
         };
-        // Mostly a quick restart; sometimes until holds and doubts (15 s) are over, and at
-        // times until the other side has given up hope (60 s).
+        // Mostly a quick restart; often until holds and doubts (15 s) are over, where one of
+        // them may stand; at times until the other side has given up hope (60 s).
+        let is_settling = matches!(aim, Aim::Asking(_) | Aim::Accepting(_));
         let down = match rng.random_range(0..100) {
-            0..50 => 0..1_000,
-            50..80 => 1_000..8_000,
-            80..96 => 8_000..25_000,
+            0..40 => 0..1_000,
+            40..60 => 1_000..8_000,
+            60..80 if !is_settling => 1_000..8_000,
+            60..96 => 8_000..25_000,
             _ => 62_000..75_000,
         };
         Self {

@@ -1,5 +1,7 @@
-//! Whoever is busy does not need to hear offers: a driver stops listening until shortly
-//! before it is expected to be free, a rider until it is bound no more.
+//! Who listens to which offers: to the other side as far around as there is need to, to
+//! the own side in the own cell, and farther where riders outnumber cars. Whoever is busy
+//! needs to hear none: a driver stops listening until shortly before it is expected to be
+//! free, a rider until it is bound no more.
 
 use hailmesh_types::{Cell, Duration, GeoPoint, Timestamp};
 use hailmesh_wire::{DriverOffer, RiderOffer, Topic};
@@ -116,10 +118,10 @@ impl Marketplace {
     pub(super) fn on_more_known(&mut self, now: Timestamp) {
         if self.book.len() >= self.ring_known + (self.ring_known / 4).max(SPARSE) {
             self.ring_known = self.book.len();
-            self.follow_ring(now);
-            if self.book.live_count(self.side(), now) >= self.config.idle_crowd {
+            if self.driver.is_some() && self.book.live_count(Side::Drivers, now) >= self.config.idle_crowd {
                 self.rest_from_crowd(now);
             }
+            self.follow_ring(now);
         }
     }
 
@@ -137,6 +139,10 @@ impl Marketplace {
         if self.is_resting(now) {
             return None;
         }
+        // Nobody counts who is near where there are too few in all.
+        if self.extrapolate(self.book.live_count(Side::Riders, now)) < SPARSE {
+            return Some(Width::Home);
+        }
         let here = cell.centre();
         let (cars, riders) = (self.cars_near(now, here), self.riders_near(now, here));
         let slack = if self.own_ring.width() == Width::Home { 1 } else { SLACK };
@@ -148,8 +154,8 @@ impl Marketplace {
         self.driver.as_ref().is_some_and(|driver| now < driver.crowded_until)
     }
 
-    /// A free car among so many free cars does not listen to them for a while; to riders
-    /// it does. Then it looks again.
+    /// A free car among so many free cars leaves their topics for a while; riders it goes on
+    /// hearing. It looks again when [`Timer::Listen`] is due, and joins them for that.
     fn rest_from_crowd(&mut self, now: Timestamp) {
         let Some(driver) = self.driver.as_ref() else { return };
         if !driver.online || !driver.is_free() {
@@ -168,17 +174,17 @@ impl Marketplace {
             }
             let change = self.own_ring.leave_all();
             self.join_and_leave(self.side(), change);
-            pause.saturating_add(LOOK)
+            pause
         };
-        self.follow_ring(now);
         self.timers.set(Timer::Listen, now + pause);
     }
 
-    /// The side that this node is on, and the one it looks for.
+    /// The side that this node is on.
     pub(super) const fn side(&self) -> Side {
         if self.driver.is_some() { Side::Drivers } else { Side::Riders }
     }
 
+    /// The side that this node looks for.
     pub(super) const fn partners(&self) -> Side {
         if self.driver.is_some() { Side::Riders } else { Side::Drivers }
     }
@@ -299,6 +305,7 @@ impl Marketplace {
             self.listen_again(now);
         } else {
             self.rest_from_crowd(now);
+            self.follow_ring(now);
         }
     }
 }

@@ -171,7 +171,7 @@ impl Marketplace {
             self.book.flow_per_s(now, side, without, reach.turnover) / area_km2
         };
         let flow = flow_per_km2(Side::Drivers) + flow_per_km2(Side::Riders);
-        reach.near(flow, 1.0, self.config.speed_kmh)
+        reach.near(flow, self.config.speed_kmh)
     }
 
     fn drive_to(&self, booked: &BookedDriver, search: &Search) -> Duration {

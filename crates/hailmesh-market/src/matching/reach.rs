@@ -70,16 +70,16 @@ impl Default for Reach {
 
 impl Reach {
     /// The drive up to which nobody waits for a better partner, where so many new
-    /// partners of both sides appear per second in this area and cars have this speed.
-    /// None: there is no bound.
+    /// partners of both sides appear per second and square kilometre and cars have this
+    /// speed. None: there is no bound.
     #[must_use]
-    pub fn near(&self, flow_per_s: f64, area_km2: f64, speed_kmh: u16) -> Option<Duration> {
-        if flow_per_s <= 0.0 || self.turnover == Duration::ZERO || area_km2 <= 0.0 {
+    pub fn near(&self, flow_per_s_km2: f64, speed_kmh: u16) -> Option<Duration> {
+        if flow_per_s_km2 <= 0.0 || self.turnover == Duration::ZERO {
             return None;
         }
         // As the crow flies, km/s.
         let speed = f64::from(speed_kmh.max(1)) / 3_600.0 / DETOUR;
-        let near_s = (3.0 * area_km2 / (std::f64::consts::PI * flow_per_s * speed * speed)).cbrt();
+        let near_s = (3.0 / (std::f64::consts::PI * flow_per_s_km2 * speed * speed)).cbrt();
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most an hour")]
         Some(Duration::from_millis((near_s * 1_000.0).min(3.6e6) as u32))
     }
@@ -165,16 +165,16 @@ mod tests {
     #[test]
     fn alone_there_is_nothing_to_wait_for() {
         let reach = Reach::default();
-        assert_eq!(reach.near(0.0, 36.0, 20), None);
+        assert_eq!(reach.near(0.0, 20), None);
         assert_eq!(reach.due(None, Duration::from_secs(900), at(5), at(0)), at(5));
         let off = Reach { turnover: Duration::ZERO, ..reach };
-        assert_eq!(off.near(5.0, 36.0, 20), None);
+        assert_eq!(off.near(5.0 / 36.0, 20), None);
     }
 
     #[test]
     fn the_livelier_the_nearer() {
         let reach = Reach::default();
-        let near = |flow| reach.near(flow, 36.0, 20).unwrap().as_millis() / 1_000;
+        let near = |flow| reach.near(flow / 36.0, 20).unwrap().as_millis() / 1_000;
         // A suburb with one new partner in five minutes, and a city at rush hour.
         assert_eq!((near(1.0 / 300.0), near(9.0)), (826, 59));
         // Eight times as much going on halves it.

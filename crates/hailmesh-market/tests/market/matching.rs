@@ -339,6 +339,7 @@ fn a_car_that_rests_from_the_others_invites_who_waits() {
     // Nobody who has just come has heard a refresh yet.
     let rider = waiting(&mut world, NEAR);
     assert!(world.run_until(5_000, |world| is_taken(world, rider)), "{}", world.transcript());
+    assert!(world.transcript().contains("INVITE"), "{}", world.transcript());
 }
 
 #[test]

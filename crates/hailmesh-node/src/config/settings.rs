@@ -320,8 +320,8 @@ pub struct PolicySettings {
     /// Live offers known from which on a busy driver stops listening.
     #[serde(deserialize_with = "lenient::number")]
     pub listen_crowd: u64,
-    /// Free cars known near by from which on a free driver that hardly any rider waits for
-    /// stops listening for a while.
+    /// Free cars known near by from which on a free driver stops listening to other cars for
+    /// a while.
     #[serde(deserialize_with = "lenient::number")]
     pub idle_crowd: u64,
 }

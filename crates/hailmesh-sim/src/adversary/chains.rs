@@ -1,10 +1,10 @@
 //! Drivers whose chain of slots lies.
 
 use hailmesh_types::PeerKey;
-use hailmesh_wire::{Confirm, EvidenceKind, Frame, Outcome, Prev, Request, Signed, Verified};
+use hailmesh_wire::{Accept, Confirm, EvidenceKind, Frame, Outcome, Prev, Request, Signed, Verified, Void};
 
 use super::Adversary;
-use super::driving::{Car, Lane, Trick};
+use super::driving::{Car, Lane, Said, Trick};
 use super::stage::{Reply, Stage};
 
 /// Firm, then "the hold had lapsed": E3.
@@ -12,20 +12,13 @@ use super::stage::{Reply, Stage};
 pub(super) struct FalseLapse;
 
 impl Trick for FalseLapse {
-    fn confirm(
-        &mut self,
-        stage: &mut Stage,
-        lane: &mut Lane,
-        from: PeerKey,
-        confirm: &Signed<Confirm>,
-        _frame: &Frame,
-    ) -> Option<Reply> {
+    fn confirm(&mut self, stage: &mut Stage, lane: &mut Lane, confirm: &Said<Confirm>) -> Option<Reply> {
         let given = lane.taken(confirm)?;
         let ack = stage.ack(0, confirm, given.accept.body().slot);
         let void = stage.void(0, &given.accept, None, Outcome::HoldLapsed);
         stage.attempt();
         stage.contradict(0, EvidenceKind::E3, &[ack.id(), void.id()]);
-        stage.tell(from, &void);
+        stage.tell(confirm.from, &void);
         Reply::say(&ack)
     }
 }
@@ -35,13 +28,7 @@ impl Trick for FalseLapse {
 pub(super) struct BorrowedRelease;
 
 impl Trick for BorrowedRelease {
-    fn request(
-        &mut self,
-        stage: &mut Stage,
-        lane: &mut Lane,
-        from: PeerKey,
-        request: &Signed<Request>,
-    ) -> Option<Reply> {
+    fn request(&mut self, stage: &mut Stage, lane: &mut Lane, request: &Said<Request>) -> Option<Reply> {
         let accept = lane.give(stage, request);
         let driver = stage.public(0);
         let borrowed = stage.release(1, driver, accept.id(), None, Outcome::NotChosen);
@@ -54,7 +41,7 @@ impl Trick for BorrowedRelease {
         lane.chain.step(next.id(), Outcome::HoldLapsed);
         stage.attempt();
         stage.contradict(0, EvidenceKind::E4b, &[accept.id(), next.id()]);
-        stage.tell(from, &next);
+        stage.tell(request.from, &next);
         Reply::say(&accept)
     }
 }
@@ -64,20 +51,14 @@ impl Trick for BorrowedRelease {
 pub(super) struct ForkedChain;
 
 impl Trick for ForkedChain {
-    fn request(
-        &mut self,
-        stage: &mut Stage,
-        lane: &mut Lane,
-        from: PeerKey,
-        request: &Signed<Request>,
-    ) -> Option<Reply> {
+    fn request(&mut self, stage: &mut Stage, lane: &mut Lane, request: &Said<Request>) -> Option<Reply> {
         let accept = lane.give(stage, request);
         let prev = Prev { outcome: Outcome::DriverCancelled, accept_id: Some(stage.no_id()), proof: None };
         let next = stage.accept(0, request, lane.chain.slot, prev);
         lane.chain.step(next.id(), Outcome::HoldLapsed);
         stage.attempt();
         stage.contradict(0, EvidenceKind::E4a, &[accept.id(), next.id()]);
-        stage.tell(from, &next);
+        stage.tell(request.from, &next);
         Reply::say(&accept)
     }
 }
@@ -87,13 +68,7 @@ impl Trick for ForkedChain {
 pub(super) struct VoidChain;
 
 impl Trick for VoidChain {
-    fn request(
-        &mut self,
-        stage: &mut Stage,
-        lane: &mut Lane,
-        _from: PeerKey,
-        request: &Signed<Request>,
-    ) -> Option<Reply> {
+    fn request(&mut self, stage: &mut Stage, lane: &mut Lane, request: &Said<Request>) -> Option<Reply> {
         let accept = stage.accept(0, request, lane.chain.slot + 3, Prev::FIRST);
         stage.attempt();
         stage.contradict(0, EvidenceKind::E4d, &[accept.id()]);
@@ -106,14 +81,7 @@ impl Trick for VoidChain {
 pub(super) struct FalseBoarding;
 
 impl Trick for FalseBoarding {
-    fn confirm(
-        &mut self,
-        stage: &mut Stage,
-        lane: &mut Lane,
-        from: PeerKey,
-        confirm: &Signed<Confirm>,
-        _frame: &Frame,
-    ) -> Option<Reply> {
+    fn confirm(&mut self, stage: &mut Stage, lane: &mut Lane, confirm: &Said<Confirm>) -> Option<Reply> {
         let given = lane.taken(confirm)?;
         let slot = given.accept.body().slot;
         let ack = stage.ack(0, confirm, slot);
@@ -126,7 +94,7 @@ impl Trick for FalseBoarding {
         let next = stage.accept(0, &given.request, slot + 1, prev);
         stage.attempt();
         stage.contradict(0, EvidenceKind::E4c, &[ack.id(), next.id()]);
-        stage.tell(from, &next);
+        stage.tell(confirm.from, &next);
         Reply::say(&ack)
     }
 }
@@ -136,26 +104,18 @@ impl Trick for FalseBoarding {
 pub(super) struct ContradictoryEnds;
 
 /// Two VOIDs of one ACCEPT that do not agree.
-fn end_twice(stage: &mut Stage, from: PeerKey, accept: &Verified<hailmesh_wire::Accept>) -> Option<Reply> {
-    let lapsed = stage.void(0, accept, None, Outcome::HoldLapsed);
-    let cancelled = stage.void(0, accept, None, Outcome::DriverCancelled);
-    stage.attempt();
-    stage.contradict(0, EvidenceKind::E8, &[lapsed.id(), cancelled.id()]);
-    stage.tell(from, &cancelled);
-    Reply::say(&lapsed)
+fn two_ends(stage: &mut Stage, accept: &Verified<Accept>) -> [Verified<Void>; 2] {
+    [Outcome::HoldLapsed, Outcome::DriverCancelled].map(|outcome| stage.void(0, accept, None, outcome))
 }
 
 impl Trick for ContradictoryEnds {
-    fn confirm(
-        &mut self,
-        stage: &mut Stage,
-        lane: &mut Lane,
-        from: PeerKey,
-        confirm: &Signed<Confirm>,
-        _frame: &Frame,
-    ) -> Option<Reply> {
+    fn confirm(&mut self, stage: &mut Stage, lane: &mut Lane, confirm: &Said<Confirm>) -> Option<Reply> {
         let given = lane.taken(confirm)?;
-        end_twice(stage, from, &given.accept)
+        let [lapsed, cancelled] = two_ends(stage, &given.accept);
+        stage.attempt();
+        stage.contradict(0, EvidenceKind::E8, &[lapsed.id(), cancelled.id()]);
+        stage.tell(confirm.from, &cancelled);
+        Reply::say(&lapsed)
     }
 }
 
@@ -178,20 +138,13 @@ impl Trick for EndsOfTheUntaken {
         true
     }
 
-    fn request(
-        &mut self,
-        stage: &mut Stage,
-        _lane: &mut Lane,
-        from: PeerKey,
-        request: &Signed<Request>,
-    ) -> Option<Reply> {
+    fn request(&mut self, stage: &mut Stage, _lane: &mut Lane, request: &Said<Request>) -> Option<Reply> {
         let accept = stage.accept(0, request, 0, Prev::FIRST);
-        let lapsed = stage.void(0, &accept, None, Outcome::HoldLapsed);
-        let cancelled = stage.void(0, &accept, None, Outcome::DriverCancelled);
+        let [lapsed, cancelled] = two_ends(stage, &accept);
         stage.attempt();
         stage.contradict(0, EvidenceKind::E8, &[accept.id(), lapsed.id(), cancelled.id()]);
-        stage.tell(from, &lapsed);
-        stage.tell(from, &cancelled);
+        stage.tell(request.from, &lapsed);
+        stage.tell(request.from, &cancelled);
         Reply::say(&accept)
     }
 }
@@ -209,7 +162,7 @@ pub(super) struct WitnessFlush {
 struct Victim {
     from: PeerKey,
     request: Signed<Request>,
-    accept: Verified<hailmesh_wire::Accept>,
+    accept: Verified<Accept>,
     left: u32,
 }
 

@@ -1,6 +1,7 @@
 //! Drivers who break what they agree to, or never meant it.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 
 use hailmesh_types::{Amount, Duration, Hash, PeerKey, StatementId};
 use hailmesh_wire::{
@@ -75,6 +76,21 @@ impl Lane {
     }
 }
 
+/// A statement of a rider, who said it, and the frame that it came in.
+pub(super) struct Said<T> {
+    pub(super) from: PeerKey,
+    pub(super) frame: Frame,
+    statement: Signed<T>,
+}
+
+impl<T> Deref for Said<T> {
+    type Target = Signed<T>;
+
+    fn deref(&self) -> &Signed<T> {
+        &self.statement
+    }
+}
+
 /// Where a car leaves the honest path.
 pub(super) trait Trick: Default + Send {
     /// Whether it is on offer now.
@@ -83,25 +99,12 @@ pub(super) trait Trick: Default + Send {
     }
 
     /// Somebody wants a ride.
-    fn request(
-        &mut self,
-        stage: &mut Stage,
-        lane: &mut Lane,
-        _from: PeerKey,
-        request: &Signed<Request>,
-    ) -> Option<Reply> {
+    fn request(&mut self, stage: &mut Stage, lane: &mut Lane, request: &Said<Request>) -> Option<Reply> {
         Reply::say(&lane.give(stage, request))
     }
 
     /// Somebody takes it.
-    fn confirm(
-        &mut self,
-        _stage: &mut Stage,
-        _lane: &mut Lane,
-        _from: PeerKey,
-        _confirm: &Signed<Confirm>,
-        _frame: &Frame,
-    ) -> Option<Reply> {
+    fn confirm(&mut self, _stage: &mut Stage, _lane: &mut Lane, _confirm: &Said<Confirm>) -> Option<Reply> {
         None
     }
 }
@@ -115,11 +118,13 @@ impl<T: Trick> Adversary for Car<T> {
     }
 
     fn on_request(&mut self, stage: &mut Stage, from: PeerKey, frame: &Frame) -> Option<Reply> {
-        if let Some(request) = said::<Request>(frame) {
-            return self.trick.request(stage, &mut self.lane, from, &request);
+        if let Some(statement) = said::<Request>(frame) {
+            let said = Said { from, frame: frame.clone(), statement };
+            return self.trick.request(stage, &mut self.lane, &said);
         }
-        if let Some(confirm) = said::<Confirm>(frame) {
-            return self.trick.confirm(stage, &mut self.lane, from, &confirm, frame);
+        if let Some(statement) = said::<Confirm>(frame) {
+            let said = Said { from, frame: frame.clone(), statement };
+            return self.trick.confirm(stage, &mut self.lane, &said);
         }
         Reply::now(&Frame::new(hailmesh_wire::FrameContent::None))
     }
@@ -130,13 +135,7 @@ impl<T: Trick> Adversary for Car<T> {
 pub(super) struct Ghost;
 
 impl Trick for Ghost {
-    fn request(
-        &mut self,
-        stage: &mut Stage,
-        _lane: &mut Lane,
-        _from: PeerKey,
-        _request: &Signed<Request>,
-    ) -> Option<Reply> {
+    fn request(&mut self, stage: &mut Stage, _lane: &mut Lane, _request: &Said<Request>) -> Option<Reply> {
         stage.attempt();
         None
     }
@@ -147,14 +146,7 @@ impl Trick for Ghost {
 pub(super) struct AcceptAndVanish;
 
 impl Trick for AcceptAndVanish {
-    fn confirm(
-        &mut self,
-        stage: &mut Stage,
-        _lane: &mut Lane,
-        _from: PeerKey,
-        _confirm: &Signed<Confirm>,
-        _frame: &Frame,
-    ) -> Option<Reply> {
+    fn confirm(&mut self, stage: &mut Stage, _lane: &mut Lane, _confirm: &Said<Confirm>) -> Option<Reply> {
         stage.attempt();
         None
     }
@@ -165,14 +157,7 @@ impl Trick for AcceptAndVanish {
 pub(super) struct AckAndVanish;
 
 impl Trick for AckAndVanish {
-    fn confirm(
-        &mut self,
-        stage: &mut Stage,
-        lane: &mut Lane,
-        _from: PeerKey,
-        confirm: &Signed<Confirm>,
-        _frame: &Frame,
-    ) -> Option<Reply> {
+    fn confirm(&mut self, stage: &mut Stage, lane: &mut Lane, confirm: &Said<Confirm>) -> Option<Reply> {
         stage.attempt();
         lane.acknowledge(stage, confirm)
     }
@@ -187,13 +172,7 @@ impl SlowReader {
 }
 
 impl Trick for SlowReader {
-    fn request(
-        &mut self,
-        stage: &mut Stage,
-        lane: &mut Lane,
-        _from: PeerKey,
-        request: &Signed<Request>,
-    ) -> Option<Reply> {
+    fn request(&mut self, stage: &mut Stage, lane: &mut Lane, request: &Said<Request>) -> Option<Reply> {
         stage.attempt();
         let reply = Reply::say(&lane.give(stage, request))?;
         Some(Reply { after: Self::AFTER, ..reply })
@@ -246,24 +225,11 @@ impl Trick for DoubleAccept {
         false
     }
 
-    fn request(
-        &mut self,
-        stage: &mut Stage,
-        lane: &mut Lane,
-        _from: PeerKey,
-        request: &Signed<Request>,
-    ) -> Option<Reply> {
+    fn request(&mut self, stage: &mut Stage, lane: &mut Lane, request: &Said<Request>) -> Option<Reply> {
         Reply::say(&self.promise(stage, lane, request))
     }
 
-    fn confirm(
-        &mut self,
-        stage: &mut Stage,
-        lane: &mut Lane,
-        _from: PeerKey,
-        confirm: &Signed<Confirm>,
-        _frame: &Frame,
-    ) -> Option<Reply> {
+    fn confirm(&mut self, stage: &mut Stage, lane: &mut Lane, confirm: &Said<Confirm>) -> Option<Reply> {
         Self::acknowledge(stage, lane, confirm)
     }
 }
@@ -277,24 +243,11 @@ impl Trick for SilentDoubleAccept {
         self.0.accepts.len() < 2
     }
 
-    fn request(
-        &mut self,
-        stage: &mut Stage,
-        lane: &mut Lane,
-        _from: PeerKey,
-        request: &Signed<Request>,
-    ) -> Option<Reply> {
+    fn request(&mut self, stage: &mut Stage, lane: &mut Lane, request: &Said<Request>) -> Option<Reply> {
         Reply::say(&self.0.promise(stage, lane, request))
     }
 
-    fn confirm(
-        &mut self,
-        stage: &mut Stage,
-        lane: &mut Lane,
-        _from: PeerKey,
-        confirm: &Signed<Confirm>,
-        _frame: &Frame,
-    ) -> Option<Reply> {
+    fn confirm(&mut self, stage: &mut Stage, lane: &mut Lane, confirm: &Said<Confirm>) -> Option<Reply> {
         DoubleAccept::acknowledge(stage, lane, confirm)
     }
 }
@@ -304,13 +257,7 @@ impl Trick for SilentDoubleAccept {
 pub(super) struct BaitTariff;
 
 impl Trick for BaitTariff {
-    fn request(
-        &mut self,
-        stage: &mut Stage,
-        lane: &mut Lane,
-        _from: PeerKey,
-        request: &Signed<Request>,
-    ) -> Option<Reply> {
+    fn request(&mut self, stage: &mut Stage, lane: &mut Lane, request: &Said<Request>) -> Option<Reply> {
         let mut body = stage.accept_body(request, lane.chain.slot, lane.chain.prev());
         body.tariff_hash = Hash::from_bytes(stage.bytes());
         let accept = stage.sign(0, body);
@@ -326,13 +273,7 @@ impl Trick for BaitTariff {
 pub(super) struct BaitFare;
 
 impl Trick for BaitFare {
-    fn request(
-        &mut self,
-        stage: &mut Stage,
-        lane: &mut Lane,
-        _from: PeerKey,
-        request: &Signed<Request>,
-    ) -> Option<Reply> {
+    fn request(&mut self, stage: &mut Stage, lane: &mut Lane, request: &Said<Request>) -> Option<Reply> {
         let mut body = stage.accept_body(request, lane.chain.slot, lane.chain.prev());
         body.fare = Amount::from_minor(body.fare.minor() + 500).unwrap_or(Amount::MAX);
         let accept = stage.sign(0, body);
@@ -381,16 +322,9 @@ impl Trick for LyingStatus {
         true
     }
 
-    fn confirm(
-        &mut self,
-        stage: &mut Stage,
-        lane: &mut Lane,
-        from: PeerKey,
-        confirm: &Signed<Confirm>,
-        _frame: &Frame,
-    ) -> Option<Reply> {
+    fn confirm(&mut self, stage: &mut Stage, lane: &mut Lane, confirm: &Said<Confirm>) -> Option<Reply> {
         if !self.firm.iter().any(|(_, known, _)| known.id() == confirm.id()) {
-            self.firm.push((from, confirm.clone(), 0));
+            self.firm.push((confirm.from, Signed::clone(confirm), 0));
         }
         lane.acknowledge(stage, confirm)
     }
@@ -401,21 +335,14 @@ impl Trick for LyingStatus {
 pub(super) struct ReplayedConfirm;
 
 impl Trick for ReplayedConfirm {
-    fn confirm(
-        &mut self,
-        stage: &mut Stage,
-        lane: &mut Lane,
-        _from: PeerKey,
-        confirm: &Signed<Confirm>,
-        frame: &Frame,
-    ) -> Option<Reply> {
+    fn confirm(&mut self, stage: &mut Stage, lane: &mut Lane, confirm: &Said<Confirm>) -> Option<Reply> {
         // Not what another of its kind has passed on.
         if confirm.body().to != stage.public(0) {
             return None;
         }
         for driver in stage.drivers().into_iter().take(4) {
             stage.attempt();
-            stage.send(driver.signer().to_peer_key(), frame.encode());
+            stage.send(driver.signer().to_peer_key(), confirm.frame.encode());
         }
         let given = lane.taken(confirm)?;
         Reply::say(&stage.void(0, &given.accept, None, Outcome::HoldLapsed))

@@ -144,7 +144,7 @@ pub(crate) fn state_json(
 ) -> StateJson {
     let snapshot = &status.snapshot;
     let mut open: Vec<RideSummary> =
-        rides.iter().filter(|ride| is_open(ride.state)).map(summary_json).collect();
+        rides.iter().filter(|ride| ride.state.is_open()).map(summary_json).collect();
     open.sort_by_key(|ride| std::cmp::Reverse(ride.created_ms));
     StateJson {
         as_of_event,
@@ -164,20 +164,6 @@ pub(crate) fn state_json(
         halted: snapshot.halted.map(str::to_owned),
         rides: open,
     }
-}
-
-/// Whether a ride is still under way.
-const fn is_open(state: RideState) -> bool {
-    matches!(
-        state,
-        RideState::Requested
-            | RideState::Held
-            | RideState::Committed
-            | RideState::Firm
-            | RideState::EnRoute
-            | RideState::Arrived
-            | RideState::InProgress
-    )
 }
 
 /// Whether a search is over, or has led to something.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use hailmesh_market::{Record, RideId, RideView, StoredRide};
-use hailmesh_wire::{Ed25519, RideState};
+use hailmesh_wire::Ed25519;
 
 use crate::error::NodeError;
 use crate::handle::NodeHandle;
@@ -52,7 +52,7 @@ impl NodeHandle {
         items.truncate(limit);
         let next = items.last().map(|last| last.ride).filter(|_| more);
         if let (None, Some(next)) = (before, next) {
-            let open = remembered.into_iter().filter(|view| view.ride < next && !is_over(view.state));
+            let open = remembered.into_iter().filter(|view| view.ride < next && view.state.is_open());
             items.extend(open);
         }
         Ok(RidesPage { items, next })
@@ -66,20 +66,7 @@ impl NodeHandle {
 
 /// Whether memory has forgotten the statements of a ride that is over.
 pub(crate) fn is_worn(view: &RideView) -> bool {
-    view.agreement.is_none() && is_over(view.state)
-}
-
-const fn is_over(state: RideState) -> bool {
-    !matches!(
-        state,
-        RideState::Requested
-            | RideState::Held
-            | RideState::Committed
-            | RideState::Firm
-            | RideState::EnRoute
-            | RideState::Arrived
-            | RideState::InProgress
-    )
+    view.agreement.is_none() && !view.state.is_open()
 }
 
 fn read(records: Vec<Record>) -> Result<Option<StoredRide>, NodeError> {

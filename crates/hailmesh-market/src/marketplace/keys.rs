@@ -200,7 +200,7 @@ impl Marketplace {
         let chains = std::mem::take(&mut rider.chains);
         records.extend(chains.into_keys().map(|key| Record::KeyErased { key }));
         self.persist(records);
-        let open = self.rides.iter().filter(|(_, ride)| !super::is_over(ride.state));
+        let open = self.rides.iter().filter(|(_, ride)| !ride.state.is_over());
         let open: Vec<_> = open.map(|(id, _)| *id).collect();
         for ride in open {
             let why = Some("the journal was restored or copied: its keys sign nothing any more");

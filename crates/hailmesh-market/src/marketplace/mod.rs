@@ -508,7 +508,7 @@ impl Marketplace {
     fn add_ride(&mut self, ride: RideId, role: Role, at: Timestamp) {
         self.rides.insert(ride, Ride::begun(role, at));
         if self.rides.len() > RIDES_MAX {
-            let over = self.rides.iter().find(|(_, ride)| is_over(ride.state)).map(|(id, _)| *id);
+            let over = self.rides.iter().find(|(_, ride)| ride.state.is_over()).map(|(id, _)| *id);
             if let Some(id) = over {
                 self.rides.remove(&id);
             }
@@ -583,18 +583,4 @@ impl Marketplace {
         let due = self.outbox.next_due();
         self.timers.set_or_clear(Timer::Outbox, due.filter(|due| *due != Timestamp::MAX));
     }
-}
-
-/// Whether nothing more can come of a ride in this state.
-pub(crate) const fn is_over(state: RideState) -> bool {
-    matches!(
-        state,
-        RideState::Completed
-            | RideState::Cancelled
-            | RideState::Released
-            | RideState::Void
-            | RideState::NoShow
-            | RideState::Expired
-            | RideState::Declined
-    )
 }

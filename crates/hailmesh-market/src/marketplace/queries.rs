@@ -14,7 +14,7 @@ use crate::view::{RideView, Snapshot};
 
 use super::deal::{Deal, Said};
 use super::ride::crockford;
-use super::{Halt, Marketplace, Ride, is_over};
+use super::{Halt, Marketplace, Ride};
 
 impl Marketplace {
     /// Every ride that is remembered, newest first.
@@ -130,7 +130,7 @@ impl Marketplace {
             outbox: self.outbox.len(),
             bans: self.admission.bans(),
             evidence: self.evidence_count,
-            open_rides: self.rides.values().filter(|ride| !is_over(ride.state)).count(),
+            open_rides: self.rides.values().filter(|ride| !ride.state.is_over()).count(),
             started: self.started,
             halted: self.halted.map(|halt| match halt {
                 Halt::Cloned => "this home was copied or rolled back: its key signs nothing any more",

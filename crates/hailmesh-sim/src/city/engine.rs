@@ -226,6 +226,8 @@ struct Engine {
     listeners: BTreeMap<Topic, Vec<u32>>,
     /// Live offers: topic, author's host, published when, over when.
     offers: BTreeMap<Topic, BTreeMap<u32, (u64, u64)>>,
+    /// The topic on which an author was heard last.
+    offers_on: BTreeMap<u32, Topic>,
     gossip: Vec<Spread>,
     order: u64,
     trace: blake3::Hasher,
@@ -267,6 +269,7 @@ impl Engine {
             connected: BTreeMap::new(),
             listeners: BTreeMap::new(),
             offers: BTreeMap::new(),
+            offers_on: BTreeMap::new(),
             gossip: Vec::new(),
             order: 0,
             trace: blake3::Hasher::new(),
@@ -551,8 +554,12 @@ impl Engine {
             }
             self.deliver(shards, at_ms + self.length_ms, other, Arrival::Gone { peer });
         }
-        for offers in self.offers.values_mut() {
-            offers.remove(&host);
+        self.forget_offer(host);
+    }
+
+    fn forget_offer(&mut self, author: u32) {
+        if let Some(offers) = self.offers_on.remove(&author).and_then(|topic| self.offers.get_mut(&topic)) {
+            offers.remove(&author);
         }
     }
 
@@ -603,11 +610,10 @@ impl Engine {
             _ => return,
         };
         // An author has one live offer, on one topic.
-        for (other, offers) in &mut self.offers {
-            if other != topic {
-                offers.remove(&from);
-            }
+        if self.offers_on.get(&from).is_some_and(|before| before != topic) {
+            self.forget_offer(from);
         }
+        self.offers_on.entry(from).or_insert_with(|| topic.clone());
         let offers = self.offers.entry(topic.clone()).or_default();
         if live {
             let since = offers.get(&from).map_or(at_ms, |(since, _)| *since);

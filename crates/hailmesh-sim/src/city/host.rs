@@ -319,19 +319,7 @@ impl Host {
     fn recall_ends(&mut self, at_ms: u64) {
         let Some(market) = self.market.as_ref().filter(|_| self.mishaps.is_some()) else { return };
         let rides = market.rides(self.clock.reads(at_ms));
-        let over = |state: RideState| {
-            !matches!(
-                state,
-                RideState::Requested
-                    | RideState::Held
-                    | RideState::Committed
-                    | RideState::Firm
-                    | RideState::EnRoute
-                    | RideState::Arrived
-                    | RideState::InProgress
-            )
-        };
-        for view in rides.into_iter().filter(|view| over(view.state)) {
+        for view in rides.into_iter().filter(|view| !view.state.is_open()) {
             if let Some(agreement) = view.agreement {
                 self.say(at_ms, What::Bound { role: view.role, agreement, live: false });
             }

@@ -66,7 +66,7 @@ impl Host {
         let open = match self.market.as_ref() {
             Some(market) => {
                 let now = self.clock.reads(at_ms);
-                market.rides(now).into_iter().find(|view| is_open(view.state)).map(|view| view.ride)
+                market.rides(now).into_iter().find(|view| view.state.is_open()).map(|view| view.ride)
             }
             None => None,
         };
@@ -99,7 +99,7 @@ impl Host {
                     self.command(shared, at_ms, Command::Cancel(ride));
                 }
             }
-            state if !is_open(state) => {
+            state if !state.is_open() => {
                 let person = self.rider();
                 person.ride = None;
                 person.outcome.matched_ms = None;
@@ -229,17 +229,4 @@ impl Host {
         outcome.pickup_m = arrival.drive_m;
         outcome.pickup_ms = arrival.drive_ms;
     }
-}
-
-const fn is_open(state: RideState) -> bool {
-    matches!(
-        state,
-        RideState::Requested
-            | RideState::Held
-            | RideState::Committed
-            | RideState::Firm
-            | RideState::EnRoute
-            | RideState::Arrived
-            | RideState::InProgress
-    )
 }

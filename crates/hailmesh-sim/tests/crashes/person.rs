@@ -82,25 +82,11 @@ fn wish(max_fare: Option<u64>) -> Wish {
     }
 }
 
-/// Whether a ride is over.
-pub(crate) const fn is_over(state: RideState) -> bool {
-    matches!(
-        state,
-        RideState::Completed
-            | RideState::Cancelled
-            | RideState::Released
-            | RideState::Void
-            | RideState::NoShow
-            | RideState::Expired
-            | RideState::Declined
-    )
-}
-
 /// Rides that are over and were ever one: both were bound.
 fn had(rides: &[RideView]) -> usize {
     let firm = [RideState::Firm, RideState::EnRoute, RideState::Arrived, RideState::InProgress];
     let was_firm = |ride: &&RideView| ride.history.iter().any(|step| firm.contains(&step.state));
-    rides.iter().filter(|ride| is_over(ride.state)).filter(was_firm).count()
+    rides.iter().filter(|ride| ride.state.is_over()).filter(was_firm).count()
 }
 
 impl World {
@@ -146,7 +132,7 @@ impl World {
             self.command(name, Command::GoOnline(profile(way)));
             self.hosts[name].person.online = true;
         }
-        let open = rides.iter().find(|ride| !is_over(ride.state));
+        let open = rides.iter().find(|ride| !ride.state.is_over());
         self.hosts[name].person.done = open.is_none();
         let Some(ride) = open else { return self.rate(name, &rides) };
         let id = ride.ride;
@@ -196,7 +182,7 @@ impl World {
         let rides = self.rides(name);
         // The second time it is only about the slots.
         let way = if had(&rides) == 0 { self.scenario.rider } else { RiderWay::Cancels };
-        let Some(ride) = rides.iter().find(|ride| !is_over(ride.state)) else {
+        let Some(ride) = rides.iter().find(|ride| !ride.state.is_over()) else {
             let satisfied = had(&rides) > usize::from(self.scenario.again);
             let gives_up = self.hosts[name].person.tries >= TRIES_MAX;
             if satisfied || gives_up {

@@ -143,6 +143,29 @@ codes! {
     }
 }
 
+impl RideState {
+    /// Whether the ride is wanted or under way.
+    #[must_use]
+    pub const fn is_open(self) -> bool {
+        matches!(
+            self,
+            Self::Requested
+                | Self::Held
+                | Self::Committed
+                | Self::Firm
+                | Self::EnRoute
+                | Self::Arrived
+                | Self::InProgress
+        )
+    }
+
+    /// Whether nothing more can come of the ride; of an unknown one nothing is said.
+    #[must_use]
+    pub const fn is_over(self) -> bool {
+        !self.is_open() && !matches!(self, Self::Unknown)
+    }
+}
+
 codes! {
     /// Who decides on requests (P4.3).
     pub enum AcceptMode {

@@ -13,7 +13,7 @@ const EXPOSED_WITHIN_MS: u64 = 60_000;
 
 /// What became of one attack, over all who tried it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tally {
+pub struct AttackTally {
     /// Which.
     pub behaviour: Behaviour,
     /// How many nodes tried it.
@@ -36,7 +36,7 @@ pub struct Tally {
     pub known_to: usize,
 }
 
-impl Tally {
+impl AttackTally {
     /// How often it met with any of these.
     #[must_use]
     pub fn met_with(&self, any: &[&str]) -> u64 {
@@ -68,7 +68,7 @@ pub(super) struct Attacks {
     /// Evidence that has been verified.
     sound: BTreeSet<[u8; 32]>,
     by_host: BTreeMap<u32, Behaviour>,
-    tallies: BTreeMap<Behaviour, Tally>,
+    tallies: BTreeMap<Behaviour, AttackTally>,
 }
 
 impl Attacks {
@@ -110,8 +110,8 @@ impl Attacks {
         None
     }
 
-    fn entry(&mut self, behaviour: Behaviour) -> &mut Tally {
-        self.tallies.entry(behaviour).or_insert_with(|| Tally {
+    fn entry(&mut self, behaviour: Behaviour) -> &mut AttackTally {
+        self.tallies.entry(behaviour).or_insert_with(|| AttackTally {
             behaviour,
             nodes: 0,
             attempts: 0,
@@ -188,7 +188,7 @@ impl Attacks {
         wrong
     }
 
-    pub(super) fn tallies(self) -> Vec<Tally> {
+    pub(super) fn tallies(self) -> Vec<AttackTally> {
         self.tallies.into_values().collect()
     }
 }

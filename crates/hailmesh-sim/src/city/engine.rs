@@ -17,10 +17,10 @@ use self::count::delays_of;
 use self::sample::SAMPLE_MS;
 use self::setup::{config, shown, signatures};
 use self::watch::Watch;
-use super::attacks::Tally;
+use super::attacks::AttackTally;
 use super::driver::DriverPerson;
 use super::fault::Mischief;
-use super::host::{Arrival, Gossiped, Host, Outgoing, Person, What};
+use super::host::{Arrival, EXCHANGE_MS, Gossiped, Host, Outgoing, Person, What};
 use super::hostile::{Hostile, attackers, eclipsed, is_sound};
 use super::link::{Draws, frame_delays, is_cut};
 use super::oracle::{Oracle, Violation};
@@ -39,8 +39,6 @@ use crate::scenario::{Scenario, TripRequest};
 pub(super) const WARM_MS: u64 = 60_000;
 /// Drivers come online one after the other over this long.
 const ARRIVE_MS: u32 = 20_000;
-/// How long an exchange that leads nowhere is waited for (P12).
-const EXCHANGE_MS: u64 = 10_000;
 
 /// What all hosts share and none can change.
 pub(super) struct Shared {
@@ -118,7 +116,7 @@ pub struct Run {
     /// How often a node found or heard evidence against somebody.
     pub exposures: u64,
     /// What became of each attack.
-    pub tallies: Vec<Tally>,
+    pub tallies: Vec<AttackTally>,
     /// What went wrong; nothing without a plan of faults.
     pub mischief: Mischief,
     /// What journals say of agreements at the end; nothing without a plan of faults.

@@ -24,7 +24,7 @@ use super::rider::RiderPerson;
 /// The wall clock at which every run begins: 2027-01-15 08:00 UTC. Any would do.
 pub(super) const START_MS: u64 = 1_800_000_000_000;
 /// How long an exchange that leads nowhere is waited for (P12).
-const EXCHANGE_MS: u64 = 10_000;
+pub(super) const EXCHANGE_MS: u64 = 10_000;
 /// Exchanges of others that are unanswered, at the most; far above what limits allow.
 const EXCHANGES_MAX: usize = 256;
 

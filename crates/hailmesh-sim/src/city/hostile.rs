@@ -6,14 +6,12 @@ use hailmesh_market::AskId;
 use hailmesh_wire::{AnyStatement, Frame, FrameContent, Heard, Signatures, Topic};
 
 use super::engine::Shared;
-use super::host::{Arrival, Gossiped, Host, Person, What};
+use super::host::{Arrival, EXCHANGE_MS, Gossiped, Host, Person, What};
 use super::link::Draws;
 use super::settings::Settings;
 use crate::adversary::{Action, Behaviour, Player, Setup};
 use crate::roads::Junction;
 
-/// How long an honest node waits for an answer that does not come (P12).
-const EXCHANGE_MS: u64 = 10_000;
 /// Exchanges of others that are remembered.
 const SEEN_MAX: usize = 4_096;
 /// What the nodes of [`Settings::cheats`](super::Settings::cheats) do, in turn.

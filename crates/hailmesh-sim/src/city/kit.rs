@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hailmesh_types::Resolution;
 
-use super::attacks::Tally;
+use super::attacks::AttackTally;
 use super::engine::{Run, run};
 use super::settings::{Partition, RunError, Settings, Signing};
 use crate::adversary::Behaviour;
@@ -293,7 +293,7 @@ impl Report {
 
     /// What became of an attack.
     #[must_use]
-    pub fn tally(&self, behaviour: Behaviour) -> Option<&Tally> {
+    pub fn tally(&self, behaviour: Behaviour) -> Option<&AttackTally> {
         self.run.tallies.iter().find(|tally| tally.behaviour == behaviour)
     }
 

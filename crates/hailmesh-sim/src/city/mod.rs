@@ -39,7 +39,7 @@ mod travel;
 mod trial;
 mod trials;
 
-pub use attacks::Tally as AttackTally;
+pub use attacks::AttackTally;
 pub use engine::{Progress, Run, run};
 pub use fault::{Broken, Faults, Mischief};
 pub use kit::{City, Report};

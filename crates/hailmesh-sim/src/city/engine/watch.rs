@@ -7,10 +7,10 @@ use hailmesh_market::AskId;
 use hailmesh_market::admission::Stop;
 use hailmesh_types::PeerKey;
 
-use super::{EXCHANGE_MS, Engine, Shared};
+use super::{Engine, Shared};
 use crate::city::audit::Audit;
 use crate::city::fault::Mischief;
-use crate::city::host::Arrival;
+use crate::city::host::{Arrival, EXCHANGE_MS};
 use crate::city::link::{Draws, is_cut};
 use crate::city::settings::Settings;
 use crate::city::settle::{Settled, settled};

@@ -126,6 +126,19 @@ impl<K: Eq + Hash, V> Table<K, V> {
         }
     }
 
+    /// To be called before a row is added: where that would take more memory, drops what
+    /// `keep` does not want. Looking through the table is paid for by as many new rows.
+    pub(crate) fn weed(&mut self, keep: impl FnMut(&K, &mut V) -> bool) {
+        let before = self.0.len();
+        if before < self.0.capacity() {
+            return;
+        }
+        self.retain(keep);
+        if self.0.len() > before / 2 {
+            self.0.reserve(before);
+        }
+    }
+
     /// The rows in the order of what `order` says of them, which must differ.
     pub(crate) fn sorted_by_key<T: Ord>(&self, order: impl Fn(&K, &V) -> T) -> Vec<T> {
         let mut rows: Vec<T> = self.0.iter().map(|(key, value)| order(key, value)).collect();
@@ -221,6 +234,28 @@ mod tests {
             assert!(buckets.iter().all(|n| (700..1_300).contains(n)), "{secret:?}: {buckets:?}");
             assert!(tags.iter().all(|n| (300..700).contains(n)), "{secret:?}: {tags:?}");
         }
+    }
+
+    #[test]
+    fn what_is_wanted_no_longer_takes_no_room() {
+        let (mut weeded, mut looked) = (Table::new(HashKey::default()), 0_u64);
+        for number in 0..10_000_u64 {
+            weeded.weed(|kept, ()| {
+                looked += 1;
+                kept + 100 > number
+            });
+            weeded.insert(number, ());
+            assert!(weeded.0.capacity() <= 448, "{} at {number}", weeded.0.capacity());
+        }
+        assert!((9_900..10_000).all(|number| weeded.get(&number).is_some()));
+        assert!(looked < 30_000, "looked at {looked} rows for 10,000 new ones");
+        // Where everything is wanted the table grows as it would anyhow.
+        let mut kept = Table::new(HashKey::default());
+        for number in 0..10_000_u64 {
+            kept.weed(|_, ()| true);
+            kept.insert(number, ());
+        }
+        assert!(kept.len() == 10_000 && kept.0.capacity() < 32_768, "{}", kept.0.capacity());
     }
 
     #[test]

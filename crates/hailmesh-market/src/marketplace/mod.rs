@@ -18,6 +18,7 @@ mod keys;
 mod last_words;
 mod listening;
 mod outbox;
+mod own_offers;
 mod queries;
 mod recover;
 mod ride;

@@ -20,8 +20,8 @@
 
 use std::cell::RefCell;
 use std::cmp::{Ordering, Reverse};
-use std::collections::btree_map::{BTreeMap, Entry};
 use std::collections::BinaryHeap;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering as Memory};
 use std::sync::{Arc, OnceLock};
@@ -279,9 +279,8 @@ impl SpatialIndex {
     /// The tree, for a question.
     fn tree(&self) -> &RTree<Leaf> {
         self.unasked.store(0, Memory::Relaxed);
-        self.tree.get_or_init(|| {
-            RTree::bulk_load(self.cells.values().map(|tenancy| tenancy.place.leaf).collect())
-        })
+        self.tree
+            .get_or_init(|| RTree::bulk_load(self.cells.values().map(|tenancy| tenancy.place.leaf).collect()))
     }
 
     /// Every offer with the bounds of its distance from `point`, nearest centre first,

@@ -349,7 +349,15 @@ impl Keyed for Head {
 struct Kept {
     at: Timestamp,
     asked: bool,
+    /// The beginning of the signer's key: most that are kept are of others, and need not be
+    /// looked at.
+    signer: [u8; 4],
     statement: AnyVerified,
+}
+
+fn beginning(signer: &PublicKey) -> [u8; 4] {
+    let [first, second, third, fourth, ..] = *signer.as_bytes();
+    [first, second, third, fourth]
 }
 
 /// Statements in the order in which they were seen.
@@ -358,7 +366,9 @@ struct Shelf(VecDeque<Kept>);
 
 impl Shelf {
     fn of<'s>(&'s self, signer: &'s PublicKey) -> impl Iterator<Item = &'s AnyVerified> {
-        self.0.iter().map(|kept| &kept.statement).filter(move |statement| statement.signer() == signer)
+        let begins = beginning(signer);
+        let maybe = self.0.iter().filter(move |kept| kept.signer == begins);
+        maybe.map(|kept| &kept.statement).filter(move |statement| statement.signer() == signer)
     }
 
     fn find(&self, id: &StatementId) -> Option<&Kept> {
@@ -369,7 +379,7 @@ impl Shelf {
     /// then one that somebody did: keys cost nothing, and whoever is about to contradict
     /// itself could otherwise push its first story out with those of others.
     fn put(&mut self, now: Timestamp, statement: AnyVerified, most: usize, asked: bool) {
-        if self.find(&statement.id()).is_some() {
+        if self.of(statement.signer()).any(|kept| kept.id() == statement.id()) {
             return;
         }
         while self.0.len() >= most.max(1) {
@@ -380,7 +390,8 @@ impl Shelf {
                 _ => self.0.remove(least.unwrap_or(0)),
             };
         }
-        self.0.push_back(Kept { at: now, asked, statement });
+        let signer = beginning(statement.signer());
+        self.0.push_back(Kept { at: now, asked, signer, statement });
     }
 }
 

@@ -7,9 +7,9 @@ use std::sync::{Arc, OnceLock};
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use hailmesh_types::{PublicKey, StatementId, Timestamp};
 
+use crate::claim::SlotClaim;
 use crate::envelope::Header;
 use crate::signatures::{Ed25519, SignatureTag, Signatures};
-use crate::claim::SlotClaim;
 use crate::statements::DriverOffer;
 use crate::{AnyStatement, DecodeError, Extensions, Kind, NetworkId};
 

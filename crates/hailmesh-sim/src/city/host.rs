@@ -541,6 +541,10 @@ impl Host {
                 }
                 Output::Unsubscribe(topic) => {
                     self.topics.retain(|one| *one != topic);
+                    // Most nodes listen wide when they start, and never again.
+                    if self.topics.len() * 2 <= self.topics.capacity() {
+                        self.topics.shrink_to_fit();
+                    }
                     self.say(at_ms, What::Left(topic.clone()));
                     self.joined.push((topic, false));
                 }

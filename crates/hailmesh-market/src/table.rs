@@ -79,6 +79,9 @@ impl Hasher for KeyHasher {
     fn write_usize(&mut self, _: usize) {}
 }
 
+/// A table does not get smaller than this: the smallest that there is has this room.
+const ROWS_LEAST: usize = 3;
+
 /// Rows by key, in no order.
 #[derive(Clone)]
 pub(crate) struct Table<K, V>(HashMap<K, V, HashKey>);
@@ -127,16 +130,16 @@ impl<K: Eq + Hash, V> Table<K, V> {
     }
 
     /// To be called before a row is added: where that would take more memory, drops what
-    /// `keep` does not want. Looking through the table is paid for by as many new rows.
+    /// `keep` does not want and leaves room for as many new rows as there are. They pay for
+    /// looking through the table.
     pub(crate) fn weed(&mut self, keep: impl FnMut(&K, &mut V) -> bool) {
-        let before = self.0.len();
-        if before < self.0.capacity() {
+        if self.0.len() < self.0.capacity() {
             return;
         }
-        self.retain(keep);
-        if self.0.len() > before / 2 {
-            self.0.reserve(before);
-        }
+        self.0.retain(keep);
+        let rows = self.0.len();
+        self.0.shrink_to((2 * rows).max(ROWS_LEAST));
+        self.0.reserve(rows);
     }
 
     /// The rows in the order of what `order` says of them, which must differ.

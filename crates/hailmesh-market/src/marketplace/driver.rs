@@ -304,8 +304,8 @@ impl Marketplace {
         if !driver.online || now < driver.from || now >= driver.until {
             return refuse(RejectReason::Busy);
         }
-        let offer = match driver.offers.honoured(&body.offer_id, now) {
-            Ok(offer) => offer.clone(),
+        let offer = match driver.offers.honoured(&body.offer_id, now, &*self.signatures) {
+            Ok(offer) => offer,
             Err(reason) => return refuse(reason),
         };
         if body.driver_slot > driver.lane.slot {

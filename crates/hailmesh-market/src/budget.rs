@@ -89,6 +89,8 @@ impl<K: Ord + Hash + Clone> Buckets<K> {
         }
         if self.by_key.len() >= self.limit {
             self.make_room(now);
+        } else {
+            self.by_key.weed(|_, bucket| !bucket.is_full(now));
         }
         let mut bucket = Bucket::default();
         let taken = bucket.take(self.rate, now);

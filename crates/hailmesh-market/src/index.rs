@@ -20,14 +20,16 @@
 
 use std::cell::RefCell;
 use std::cmp::{Ordering, Reverse};
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BinaryHeap;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering as Memory};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, OnceLock};
 
 use hailmesh_types::{Bounds, Cell, CellRect, GeoPoint};
 use rstar::iterators::NearestNeighborDistance2Iterator;
 use rstar::{AABB, Envelope as _, PointDistance, RTree, RTreeObject};
+use smallvec::SmallVec;
 
 use crate::book::EntryId;
 
@@ -38,7 +40,7 @@ const ROUNDING_M: f64 = 1.0;
 /// So many leaves at least are changed before a tree that nobody asks is dropped.
 const UNASKED_MIN: usize = 32;
 /// Cells without offers whose geometry is kept, apart from as many as are occupied.
-const VACANT_MAX: usize = 256;
+const VACANT_MAX: usize = 1_024;
 
 /// The 32 bytes of an author's key: what tables are ordered by.
 pub type Author = [u8; 32];
@@ -82,16 +84,17 @@ struct Place {
 }
 
 thread_local! {
-    /// The geometry of cells that somebody still uses. It is a function of the cell, costs
-    /// microseconds and takes more room than an offer, and every node of a simulation
-    /// knows the same cells.
+    /// The geometry of cells that somebody uses or has used. It is a function of the cell,
+    /// costs microseconds and takes more room than an offer: a car comes back to a cell that
+    /// it has left, and every node of a simulation knows the same cells.
     static PLACES: RefCell<Places> = const { RefCell::new(Places { known: BTreeMap::new(), prune_at: 0 }) };
 }
 
 /// See [`PLACES`].
 struct Places {
-    known: BTreeMap<Cell, Weak<Place>>,
-    /// When so many are known those that nobody uses any more are dropped.
+    known: BTreeMap<Cell, Arc<Place>>,
+    /// When so many are known those that nobody uses any more are dropped: a stranger who
+    /// roams must not fill the table.
     prune_at: usize,
 }
 
@@ -99,15 +102,15 @@ impl Place {
     /// The geometry of a cell, which others may have computed already.
     fn shared(cell: Cell) -> Arc<Self> {
         PLACES.with_borrow_mut(|places| {
-            if let Some(place) = places.known.get(&cell).and_then(Weak::upgrade) {
-                return place;
+            if let Some(place) = places.known.get(&cell) {
+                return Arc::clone(place);
             }
             if places.known.len() >= places.prune_at {
-                places.known.retain(|_, place| place.strong_count() > 0);
-                places.prune_at = (2 * places.known.len()).max(VACANT_MAX);
+                places.known.retain(|_, place| Arc::strong_count(place) > 1);
+                places.prune_at = 2 * places.known.len() + VACANT_MAX;
             }
             let place = Arc::new(Self::of(cell));
-            places.known.insert(cell, Arc::downgrade(&place));
+            places.known.insert(cell, Arc::clone(&place));
             place
         })
     }
@@ -170,12 +173,12 @@ fn cube(centre: GeoPoint, half_m: f64) -> ([f32; 3], [f32; 3]) {
     (rounded(at.map(|axis| axis - half_m)), rounded(at.map(|axis| axis + half_m)))
 }
 
-/// One cell and who is in it.
+/// One cell and who is in it: somebody.
 #[derive(Clone)]
 struct Tenancy {
     place: Arc<Place>,
-    /// In the order of their authors.
-    tenants: Vec<Tenant>,
+    /// In the order of their authors; most cells have one or two.
+    tenants: SmallVec<[Tenant; 1]>,
 }
 
 /// Offers by where they are. Nothing is allocated until the first one.
@@ -185,13 +188,12 @@ pub struct SpatialIndex {
     tree: OnceLock<RTree<Leaf>>,
     /// Leaves put in and taken out since the last question.
     unasked: AtomicUsize,
-    occupied: usize,
     len: usize,
 }
 
 impl Clone for SpatialIndex {
     fn clone(&self) -> Self {
-        Self { cells: self.cells.clone(), occupied: self.occupied, len: self.len, ..Self::new() }
+        Self { cells: self.cells.clone(), len: self.len, ..Self::new() }
     }
 }
 
@@ -206,7 +208,7 @@ impl SpatialIndex {
     #[must_use]
     pub const fn new() -> Self {
         let unasked = AtomicUsize::new(0);
-        Self { cells: BTreeMap::new(), tree: OnceLock::new(), unasked, occupied: 0, len: 0 }
+        Self { cells: BTreeMap::new(), tree: OnceLock::new(), unasked, len: 0 }
     }
 
     /// How many offers are indexed.
@@ -223,26 +225,24 @@ impl SpatialIndex {
 
     /// How many cells hold at least one offer: the leaves of the tree.
     #[must_use]
-    pub const fn occupied_cells(&self) -> usize {
-        self.occupied
+    pub fn occupied_cells(&self) -> usize {
+        self.cells.len()
     }
 
     /// Puts somebody into `cell`. False when it was there.
     pub fn insert(&mut self, cell: Cell, tenant: Tenant) -> bool {
-        let tenancy = self
-            .cells
-            .entry(cell)
-            .or_insert_with(|| Tenancy { place: Place::shared(cell), tenants: Vec::new() });
-        let Err(position) = tenancy.tenants.binary_search(&tenant) else { return false };
-        if tenancy.tenants.is_empty() {
-            // Most cells have one or two.
-            tenancy.tenants.reserve_exact(1);
-            self.occupied += 1;
-            let leaf = tenancy.place.leaf;
-            tenancy.tenants.insert(position, tenant);
-            self.keep_up(|tree| tree.insert(leaf));
-        } else {
-            tenancy.tenants.insert(position, tenant);
+        match self.cells.entry(cell) {
+            Entry::Occupied(mut tenancy) => {
+                let tenants = &mut tenancy.get_mut().tenants;
+                let Err(position) = tenants.binary_search(&tenant) else { return false };
+                tenants.insert(position, tenant);
+            }
+            Entry::Vacant(vacant) => {
+                let place = Place::shared(cell);
+                let leaf = place.leaf;
+                vacant.insert(Tenancy { place, tenants: SmallVec::from([tenant]) });
+                self.keep_up(|tree| tree.insert(leaf));
+            }
         }
         self.len += 1;
         true
@@ -255,13 +255,11 @@ impl SpatialIndex {
         tenancy.tenants.remove(position);
         self.len -= 1;
         if tenancy.tenants.is_empty() {
-            tenancy.tenants = Vec::new();
-            self.occupied -= 1;
             let leaf = tenancy.place.leaf;
+            self.cells.remove(&cell);
             self.keep_up(|tree| {
                 tree.remove(&leaf);
             });
-            self.forget_vacant_cells();
         }
         true
     }
@@ -271,7 +269,7 @@ impl SpatialIndex {
         let Some(tree) = self.tree.get_mut() else { return };
         let unasked = self.unasked.get_mut();
         *unasked += 1;
-        if *unasked > UNASKED_MIN.max(self.occupied / 4) {
+        if *unasked > UNASKED_MIN.max(self.cells.len() / 4) {
             self.tree = OnceLock::new();
         } else {
             change(tree);
@@ -281,10 +279,8 @@ impl SpatialIndex {
     /// The tree, for a question.
     fn tree(&self) -> &RTree<Leaf> {
         self.unasked.store(0, Memory::Relaxed);
-        self.tree.get_or_init(|| {
-            let occupied = self.cells.values().filter(|tenancy| !tenancy.tenants.is_empty());
-            RTree::bulk_load(occupied.map(|tenancy| tenancy.place.leaf).collect())
-        })
+        self.tree
+            .get_or_init(|| RTree::bulk_load(self.cells.values().map(|tenancy| tenancy.place.leaf).collect()))
     }
 
     /// Every offer with the bounds of its distance from `point`, nearest centre first,
@@ -343,24 +339,15 @@ impl SpatialIndex {
             // A number that is asked for now and then is not worth a tree.
             None => {
                 let may_be = |tenancy: &&Tenancy| tenancy.place.leaf.envelope().intersects(&around);
-                let occupied = self.cells.values().filter(|tenancy| !tenancy.tenants.is_empty());
-                occupied.filter(may_be).filter(is_within).map(count).sum()
+                self.cells.values().filter(may_be).filter(is_within).map(count).sum()
             }
-        }
-    }
-
-    /// Geometry costs some microseconds, so that of a cell that has just been left is
-    /// kept; but a stranger who roams must not fill the table.
-    fn forget_vacant_cells(&mut self) {
-        if self.cells.len() - self.occupied > VACANT_MAX + self.occupied {
-            self.cells.retain(|_, tenancy| !tenancy.tenants.is_empty());
         }
     }
 }
 
 impl fmt::Debug for SpatialIndex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SpatialIndex").field("offers", &self.len).field("cells", &self.occupied).finish()
+        f.debug_struct("SpatialIndex").field("offers", &self.len).field("cells", &self.cells.len()).finish()
     }
 }
 
@@ -567,7 +554,8 @@ mod tests {
                 index.remove(old, car(1));
             }
             index.insert(cell, car(1));
-            assert!(index.cells.len() <= VACANT_MAX + 3, "{}", index.cells.len());
+            let kept = PLACES.with_borrow(|places| places.known.len());
+            assert!(kept <= VACANT_MAX + 3 && index.cells.len() == 1, "{kept} {}", index.cells.len());
         }
         assert_eq!(index.len(), 1);
     }

@@ -43,6 +43,7 @@ pub mod marketplace;
 pub mod matching;
 pub mod output;
 pub mod position;
+mod sorted;
 pub mod table;
 pub mod view;
 pub mod witness;

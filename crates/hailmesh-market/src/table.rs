@@ -79,6 +79,9 @@ impl Hasher for KeyHasher {
     fn write_usize(&mut self, _: usize) {}
 }
 
+/// A table does not get smaller than this: the smallest that there is has this room.
+const ROWS_LEAST: usize = 3;
+
 /// Rows by key, in no order.
 #[derive(Clone)]
 pub(crate) struct Table<K, V>(HashMap<K, V, HashKey>);
@@ -124,6 +127,19 @@ impl<K: Eq + Hash, V> Table<K, V> {
         if self.0.len() * 4 < self.0.capacity() {
             self.0.shrink_to_fit();
         }
+    }
+
+    /// To be called before a row is added: where that would take more memory, drops what
+    /// `keep` does not want and leaves room for as many new rows as there are. They pay for
+    /// looking through the table.
+    pub(crate) fn weed(&mut self, keep: impl FnMut(&K, &mut V) -> bool) {
+        if self.0.len() < self.0.capacity() {
+            return;
+        }
+        self.0.retain(keep);
+        let rows = self.0.len();
+        self.0.shrink_to((2 * rows).max(ROWS_LEAST));
+        self.0.reserve(rows);
     }
 
     /// The rows in the order of what `order` says of them, which must differ.
@@ -221,6 +237,28 @@ mod tests {
             assert!(buckets.iter().all(|n| (700..1_300).contains(n)), "{secret:?}: {buckets:?}");
             assert!(tags.iter().all(|n| (300..700).contains(n)), "{secret:?}: {tags:?}");
         }
+    }
+
+    #[test]
+    fn what_is_wanted_no_longer_takes_no_room() {
+        let (mut weeded, mut looked) = (Table::new(HashKey::default()), 0_u64);
+        for number in 0..10_000_u64 {
+            weeded.weed(|kept, ()| {
+                looked += 1;
+                kept + 100 > number
+            });
+            weeded.insert(number, ());
+            assert!(weeded.0.capacity() <= 448, "{} at {number}", weeded.0.capacity());
+        }
+        assert!((9_900..10_000).all(|number| weeded.get(&number).is_some()));
+        assert!(looked < 30_000, "looked at {looked} rows for 10,000 new ones");
+        // Where everything is wanted the table grows as it would anyhow.
+        let mut kept = Table::new(HashKey::default());
+        for number in 0..10_000_u64 {
+            kept.weed(|_, ()| true);
+            kept.insert(number, ());
+        }
+        assert!(kept.len() == 10_000 && kept.0.capacity() < 32_768, "{}", kept.0.capacity());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use hailmesh_types::{Duration, PublicKey, StatementId, Timestamp};
 use hailmesh_wire::{
     Accept, Ack, AnyVerified, Confirm, Cosign, Counter, DriverOffer, Ed25519, Evidence, EvidenceKind,
-    Release, Request, RiderOffer, ShiftCert, Signatures, Verified, Void, evidence,
+    Release, Request, RiderOffer, ShiftCert, Signatures, SlotClaim, Verified, Void, evidence,
 };
 
 use crate::table::{HashKey, Keyed, Register};
@@ -126,8 +126,13 @@ impl Witness {
         for end in self.ends.of(accept.signer()) {
             found.try_kind(EvidenceKind::E8, &[end, &new]);
         }
-        if let Some(last) = self.heads.get(accept.signer().as_bytes()) {
-            found.try_kind(EvidenceKind::E9, &[&AnyVerified::from(last.offer.clone()), &new]);
+        // Only a claim to the slot after can contradict it.
+        let after = accept.body().slot.checked_add(1);
+        let last = self.heads.get(accept.signer().as_bytes());
+        if let Some(last) = last.filter(|last| Some(last.claim.slot()) == after)
+            && let Ok(offer) = last.claim.offer(&*self.signatures)
+        {
+            found.try_kind(EvidenceKind::E9, &[&AnyVerified::from(offer), &new]);
         }
         self.accepts.put(now, new, self.kept, request.is_some());
         found.evidence
@@ -216,20 +221,21 @@ impl Witness {
                     return Vec::new();
                 }
                 Some(head) if !head.may_contradict(offer) => {
-                    *head = Head { at: now, offer: offer.clone() };
+                    *head = Head::of(now, offer);
                     return Vec::new();
                 }
                 Some(_) => {}
             }
         }
-        let last = self.heads.get(offer.signer().as_bytes()).map(|head| &head.offer);
+        let last = self.heads.get(offer.signer().as_bytes());
+        let last = last.and_then(|head| head.claim.offer(&*self.signatures).ok());
         let new = AnyVerified::from(offer.clone());
         let mut found = self.findings(*offer.signer());
         for accept in self.accepts.of(offer.signer()) {
             found.try_kind(EvidenceKind::E9, &[&new, accept]);
         }
         if let Some(last) = last {
-            let last = AnyVerified::from(last.clone());
+            let last = AnyVerified::from(last);
             found.try_kind(EvidenceKind::E9, &[&last, &new]);
             found.try_kind(EvidenceKind::E6, &[&last, &new]);
         }
@@ -296,7 +302,7 @@ impl Witness {
             // An eighth, so that a full table is not looked through for every newcomer.
             self.heads.drop_first(HEADS / 8, |head| (head.at, *head.key()));
         }
-        self.heads.put(Head { at: now, offer: offer.clone() });
+        self.heads.put(Head::of(now, offer));
     }
 
     fn expire(&mut self, now: Timestamp) {
@@ -312,24 +318,28 @@ impl Witness {
     }
 }
 
-/// The last offer of an author, and when it was seen.
+/// What the last offer of an author claims, and when it was seen.
 #[derive(Debug, Clone)]
 struct Head {
     at: Timestamp,
-    offer: Verified<DriverOffer>,
+    claim: Arc<SlotClaim>,
 }
 
 impl Head {
+    fn of(now: Timestamp, offer: &Verified<DriverOffer>) -> Self {
+        Self { at: now, claim: Arc::clone(offer.slot_claim()) }
+    }
+
     /// Whether E6 or E9 could come of it.
     fn may_contradict(&self, newer: &Verified<DriverOffer>) -> bool {
-        let (last, new) = (self.offer.body(), newer.body());
-        last.seq == new.seq || (last.slot == new.slot && last.head != new.head)
+        let (last, new) = (&self.claim, newer.body());
+        last.seq() == new.seq || (last.slot() == new.slot && last.head() != new.head.as_ref())
     }
 }
 
 impl Keyed for Head {
     fn key(&self) -> &[u8; 32] {
-        self.offer.signer().as_bytes()
+        self.claim.signer().as_bytes()
     }
 }
 
@@ -339,7 +349,15 @@ impl Keyed for Head {
 struct Kept {
     at: Timestamp,
     asked: bool,
+    /// The beginning of the signer's key: most that are kept are of others, and need not be
+    /// looked at.
+    signer: [u8; 4],
     statement: AnyVerified,
+}
+
+fn beginning(signer: &PublicKey) -> [u8; 4] {
+    let [first, second, third, fourth, ..] = *signer.as_bytes();
+    [first, second, third, fourth]
 }
 
 /// Statements in the order in which they were seen.
@@ -348,7 +366,9 @@ struct Shelf(VecDeque<Kept>);
 
 impl Shelf {
     fn of<'s>(&'s self, signer: &'s PublicKey) -> impl Iterator<Item = &'s AnyVerified> {
-        self.0.iter().map(|kept| &kept.statement).filter(move |statement| statement.signer() == signer)
+        let begins = beginning(signer);
+        let maybe = self.0.iter().filter(move |kept| kept.signer == begins);
+        maybe.map(|kept| &kept.statement).filter(move |statement| statement.signer() == signer)
     }
 
     fn find(&self, id: &StatementId) -> Option<&Kept> {
@@ -359,7 +379,7 @@ impl Shelf {
     /// then one that somebody did: keys cost nothing, and whoever is about to contradict
     /// itself could otherwise push its first story out with those of others.
     fn put(&mut self, now: Timestamp, statement: AnyVerified, most: usize, asked: bool) {
-        if self.find(&statement.id()).is_some() {
+        if self.of(statement.signer()).any(|kept| kept.id() == statement.id()) {
             return;
         }
         while self.0.len() >= most.max(1) {
@@ -370,7 +390,8 @@ impl Shelf {
                 _ => self.0.remove(least.unwrap_or(0)),
             };
         }
-        self.0.push_back(Kept { at: now, asked, statement });
+        let signer = beginning(statement.signer());
+        self.0.push_back(Kept { at: now, asked, signer, statement });
     }
 }
 

@@ -30,6 +30,7 @@
 
 mod any;
 mod chain;
+mod claim;
 mod codec;
 mod envelope;
 mod error;
@@ -48,6 +49,7 @@ mod statements;
 mod topic;
 
 pub use any::{AnyStatement, AnyVerified};
+pub use claim::SlotClaim;
 pub use ed25519_dalek::SigningKey;
 pub use envelope::{Header, NetworkId, VERSION};
 pub use error::DecodeError;

@@ -7,8 +7,10 @@ use std::sync::{Arc, OnceLock};
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use hailmesh_types::{PublicKey, StatementId, Timestamp};
 
+use crate::claim::SlotClaim;
 use crate::envelope::Header;
 use crate::signatures::{Ed25519, SignatureTag, Signatures};
+use crate::statements::DriverOffer;
 use crate::{AnyStatement, DecodeError, Extensions, Kind, NetworkId};
 
 /// What a kind of statement says.
@@ -60,6 +62,8 @@ struct Inner<T> {
     checked: OnceLock<(SignatureTag, bool)>,
     /// The certificates of the body, each read when it is first asked for.
     certs: OnceLock<Box<[ReadOnce]>>,
+    /// Of a driver's offer, once somebody has asked for it.
+    claim: OnceLock<Arc<SlotClaim>>,
 }
 
 /// A statement inside another one, once it has been read.
@@ -68,7 +72,8 @@ type ReadOnce = OnceLock<Result<AnyStatement, DecodeError>>;
 impl<T> Inner<T> {
     fn new(bytes: Arc<[u8]>, header: Header, point: VerifyingKey, id: StatementId, body: T) -> Self {
         let signer = PublicKey::from(point);
-        Self { bytes, header, signer, point, id, body, checked: OnceLock::new(), certs: OnceLock::new() }
+        let (checked, certs, claim) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Self { bytes, header, signer, point, id, body, checked, certs, claim }
     }
 }
 
@@ -146,6 +151,19 @@ impl<T: Body> Signed<T> {
         let bytes = certs.get(index)?;
         let read = self.inner.certs.get_or_init(|| certs.iter().map(|_| OnceLock::new()).collect());
         Some(read.get(index)?.get_or_init(|| AnyStatement::decode(bytes.as_slice())).as_ref())
+    }
+
+    /// Takes over certificates that were read elsewhere, those of them that are inside the
+    /// body byte for byte: authors send the same ones again and again, and whoever
+    /// simulates many nodes need not read and keep each copy.
+    pub fn know_certificates(&self, known: &[AnyStatement]) {
+        let certs = self.inner.body.certs();
+        let places = self.inner.certs.get_or_init(|| certs.iter().map(|_| OnceLock::new()).collect());
+        for (bytes, place) in certs.iter().zip(places) {
+            if let Some(same) = known.iter().find(|known| **known.bytes() == **bytes) {
+                place.get_or_init(|| Ok(same.clone()));
+            }
+        }
     }
 
     /// Checks the signature over the received body (P2.5, P2.8): about 36 µs.
@@ -274,6 +292,14 @@ impl<T: Body> Verified<T> {
     #[must_use]
     pub fn into_signed(self) -> Signed<T> {
         self.signed
+    }
+}
+
+impl Verified<DriverOffer> {
+    /// What it says of its author's slots; however many ask, there is one.
+    #[must_use]
+    pub fn slot_claim(&self) -> &Arc<SlotClaim> {
+        self.inner.claim.get_or_init(|| Arc::new(SlotClaim::of(self)))
     }
 }
 

@@ -23,7 +23,7 @@ const SWEEP_PERIOD: Duration = Duration::from_secs(60);
 /// Time that passes at least before it is looked through again.
 const SWEEP_PAUSE: Duration = Duration::from_secs(1);
 /// Rows that are allocated together: few enough to waste little, many enough to be few.
-const CHUNK: usize = 32;
+const CHUNK: usize = 8;
 
 /// The time of what is in no queue.
 pub(super) const NEVER: Timestamp = Timestamp::MAX;

@@ -14,7 +14,7 @@ mod entries;
 mod offer;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeSet, BinaryHeap};
 use std::fmt;
 
 use hailmesh_types::{Bounds, Cell, Duration, GeoPoint, PublicKey, Resolution, Timestamp};
@@ -23,6 +23,7 @@ use hailmesh_wire::{DriverOffer, RiderOffer, Signed, Verified};
 use crate::certificates::Level;
 use crate::index::{Author, SpatialIndex, Tenant};
 use crate::limits::Limits;
+use crate::sorted::SortedMap;
 use crate::table::HashKey;
 pub use entries::EntryId;
 pub(crate) use entries::Sequence;
@@ -74,7 +75,7 @@ pub struct OfferBook {
     entries: Entries,
     drivers: Shelf,
     riders: Shelf,
-    districts: BTreeMap<Cell, District>,
+    districts: SortedMap<Cell, District>,
     /// How many districts keep their offers in order.
     ranked: usize,
     /// Who is looked at when, to see whether its offer has ended. A refresh does not move
@@ -104,7 +105,7 @@ impl OfferBook {
             entries: Entries::new(limits.authors, limits.author_grace, limits.author, hash_key),
             drivers: Shelf::new(),
             riders: Shelf::new(),
-            districts: BTreeMap::new(),
+            districts: SortedMap::new(),
             ranked: 0,
             ends: BinaryHeap::new(),
             next_look: Timestamp::MAX,
@@ -445,7 +446,7 @@ impl OfferBook {
             shelf.offers += 1;
             shelf.since_ms += booked.since.as_millis();
             shelf.index.insert(cell, tenant);
-            let district = self.districts.entry(place).or_default();
+            let district = self.districts.get_or_insert_with(place, District::default);
             district.offers += 1;
             district.uncredentialed += usize::from(!booked.level.is_credentialed());
             if let Some(ranks) = &mut district.ranks {

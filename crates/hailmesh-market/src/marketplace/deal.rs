@@ -1,6 +1,5 @@
 //! One bound slot and everything that was said about it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hailmesh_types::{Amount, Duration, Hash, PeerKey, Private, PublicKey, StatementId, Timestamp};
@@ -11,6 +10,7 @@ use hailmesh_wire::{
 
 use crate::budget::Bucket;
 use crate::journal::{Bound, Record, Role, SecretPurpose, SlotRef};
+use crate::sorted::SortedMap;
 
 use super::sharing::Seen;
 
@@ -46,7 +46,7 @@ pub(super) struct Deal {
     pub(super) complete: Option<Verified<Complete>>,
     pub(super) phase: RideState,
     pub(super) wrong_codes: u8,
-    pub(super) secrets: BTreeMap<SecretPurpose, Private<Vec<u8>>>,
+    pub(super) secrets: SortedMap<SecretPurpose, Private<Vec<u8>>>,
     pub(super) firm_at: Option<Timestamp>,
     pub(super) arrived_at: Option<Timestamp>,
     pub(super) boarded_at: Option<Timestamp>,
@@ -98,7 +98,7 @@ impl Deal {
             complete: None,
             phase,
             wrong_codes: 0,
-            secrets: BTreeMap::new(),
+            secrets: SortedMap::new(),
             firm_at: None,
             arrived_at: None,
             boarded_at: None,

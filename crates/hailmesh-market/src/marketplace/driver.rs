@@ -24,14 +24,11 @@ use crate::table::HashKey;
 use super::Marketplace;
 use super::deal::{Deal, opening_bytes};
 use super::exchange::Turn;
+use super::own_offers::OwnOffers;
 use super::timers::Timer;
 
-/// Own offers remembered, whose terms are still honoured (P6.20).
-pub(super) const OFFERS_KEPT: usize = 32;
 /// How much later than the estimate a pickup may be, milliseconds.
 const PICKUP_SLACK_MS: u32 = 600_000;
-/// Grace after the end of an offer's life, milliseconds (P9.2).
-const OFFER_GRACE_MS: u32 = 30_000;
 
 /// Everything a driver has beyond its deals.
 pub(super) struct DriverSide {
@@ -48,7 +45,7 @@ pub(super) struct DriverSide {
     pub(super) profile: Option<DriverProfile>,
     pub(super) online: bool,
     pub(super) position: Option<PublishedPosition>,
-    pub(super) offers: VecDeque<Verified<DriverOffer>>,
+    pub(super) offers: OwnOffers,
     pub(super) live: bool,
     pub(super) seq: u64,
     pub(super) seq_limit: u64,
@@ -135,7 +132,7 @@ impl DriverSide {
             profile: None,
             online: false,
             position: None,
-            offers: VecDeque::new(),
+            offers: OwnOffers::default(),
             live: false,
             seq: 0,
             seq_limit: 0,
@@ -307,12 +304,10 @@ impl Marketplace {
         if !driver.online || now < driver.from || now >= driver.until {
             return refuse(RejectReason::Busy);
         }
-        let Some(offer) = driver.offers.iter().find(|offer| offer.id() == body.offer_id).cloned() else {
-            return refuse(RejectReason::Unknown);
+        let offer = match driver.offers.honoured(&body.offer_id, now, &*self.signatures) {
+            Ok(offer) => offer,
+            Err(reason) => return refuse(reason),
         };
-        if now > offer.body().expires() + Duration::from_millis(OFFER_GRACE_MS) {
-            return refuse(RejectReason::Expired);
-        }
         if body.driver_slot > driver.lane.slot {
             return refuse(RejectReason::SlotAhead);
         }

@@ -211,7 +211,7 @@ impl Marketplace {
     ) -> Option<hailmesh_wire::Verified<hailmesh_wire::DriverOffer>> {
         let driver = self.driver.as_ref()?;
         let lasts = now + self.config.timers.invite_valid;
-        let out = driver.offers.back().filter(|own| {
+        let out = driver.offers.last().filter(|own| {
             let body = own.body();
             driver.live && body.slot == driver.lane.slot && body.cell == cell && body.expires() > lasts
         });

@@ -11,7 +11,6 @@ use crate::output::{Event, Output};
 use crate::position::PublishedPosition;
 
 use super::Marketplace;
-use super::driver::OFFERS_KEPT;
 use super::keys::SEQ_BLOCK;
 use super::timers::Timer;
 
@@ -187,7 +186,7 @@ impl Marketplace {
     /// out is refreshed as far as its rate allows.
     pub(super) fn refresh_for_listener(&mut self, now: Timestamp, topic: Cell) {
         let out = match (&self.driver, &self.rider) {
-            (Some(driver), _) if driver.live => driver.offers.back().map(|offer| offer.body().cell),
+            (Some(driver), _) if driver.live => driver.offers.last().map(|offer| offer.body().cell),
             (None, Some(rider)) => {
                 let search = rider.search.as_ref();
                 search.and_then(|search| search.offer.as_ref()).map(|offer| offer.body().cell)
@@ -264,7 +263,7 @@ impl Marketplace {
         let rate = self.config.limits.author;
         let driver = self.driver.as_mut()?;
         let drafted = driver.drafted && now < driver.free_since + APART;
-        let draft = driver.offers.back().filter(|_| drafted);
+        let draft = driver.offers.last().filter(|_| drafted);
         if let Some(draft) =
             draft.filter(|own| own.body().slot == driver.lane.slot && own.body().cell == cell)
         {
@@ -275,10 +274,7 @@ impl Marketplace {
         }
         let offer = self.draft_driver_offer(now, cell, true)?;
         let driver = self.driver.as_mut()?;
-        driver.offers.push_back(offer.clone());
-        if driver.offers.len() > OFFERS_KEPT {
-            driver.offers.pop_front();
-        }
+        driver.offers.push(offer.clone(), now);
         driver.live = true;
         Some(offer)
     }
@@ -296,7 +292,7 @@ impl Marketplace {
     pub(super) fn withdraw_driver_offer(&mut self, now: Timestamp) {
         self.timers.clear(Timer::Publish);
         let Some(driver) = self.driver.as_ref().filter(|driver| driver.live) else { return };
-        let Some(cell) = driver.offers.back().map(|offer| offer.body().cell) else { return };
+        let Some(cell) = driver.offers.last().map(|offer| offer.body().cell) else { return };
         let Some(offer) = self.draft_driver_offer(now, cell, false) else { return };
         if let Some(driver) = self.driver.as_mut() {
             driver.live = false;

@@ -18,6 +18,7 @@ mod keys;
 mod last_words;
 mod listening;
 mod outbox;
+mod own_offers;
 mod queries;
 mod recover;
 mod ride;
@@ -30,7 +31,7 @@ mod sharing;
 mod status;
 mod timers;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
@@ -49,6 +50,7 @@ use crate::journal::{Record, RideId, Role, SecretSeed, SlotRef};
 use crate::matching::{StraightLine, TravelTime};
 use crate::output::{Event, Output};
 use crate::position::TopicRing;
+use crate::sorted::SortedMap;
 use crate::table::HashKey;
 use crate::view::{Choice, NoMatch, Step};
 use crate::witness::Witness;
@@ -102,7 +104,7 @@ pub struct Marketplace {
     /// Kept for its room: every message brings at most a few.
     news: Vec<News>,
     timers: Timers,
-    peers: BTreeMap<PeerKey, Peer>,
+    peers: SortedMap<PeerKey, Peer>,
     addresses: Vec<Address>,
     book: OfferBook,
     admission: Admission,
@@ -112,7 +114,7 @@ pub struct Marketplace {
     own_ring: TopicRing,
     /// Offers known when the ring was last looked at.
     ring_known: usize,
-    followed: BTreeMap<hailmesh_wire::Topic, ()>,
+    followed: SortedMap<hailmesh_wire::Topic, ()>,
     driver: Option<Box<DriverSide>>,
     /// From when to when shift keys of this journal were certified.
     shifts: Vec<(Timestamp, Timestamp)>,
@@ -121,10 +123,10 @@ pub struct Marketplace {
     rider: Option<Box<RiderSide>>,
     /// Where this node is, as its user last said.
     here: Option<Seen>,
-    deals: BTreeMap<SlotRef, Deal>,
-    rides: BTreeMap<RideId, Ride>,
+    deals: SortedMap<SlotRef, Deal>,
+    rides: SortedMap<RideId, Ride>,
     outbox: Outbox,
-    asks: BTreeMap<AskId, Ask>,
+    asks: SortedMap<AskId, Ask>,
     next_ask: u64,
     exchanges: Buckets<PeerKey>,
     sticky: Sticky,
@@ -182,6 +184,8 @@ const ABUSE_MAX: i32 = 100;
 const TIDY_EVERY_MS: u64 = 60_000;
 /// Rides remembered in memory; the oldest that are over go first.
 const RIDES_MAX: usize = 1_024;
+/// Outputs for which there is room without being asked: those of a message.
+const OUTPUTS_KEPT: usize = 4;
 /// Ended deals remembered in memory, for late statements and receipts.
 const DEALS_MAX: usize = 512;
 
@@ -244,7 +248,7 @@ impl Marketplace {
             outputs: VecDeque::new(),
             news: Vec::new(),
             timers: Timers::default(),
-            peers: BTreeMap::new(),
+            peers: SortedMap::new(),
             addresses: Vec::new(),
             book: OfferBook::with_hash_key(limits, hash_key),
             admission: Admission::of(Arc::clone(&config), hash_key).with_signatures(Arc::clone(&signatures)),
@@ -254,16 +258,16 @@ impl Marketplace {
             ring: TopicRing::new(limits.topics.saturating_sub(OWN_TOPICS_MAX)),
             own_ring: TopicRing::new(OWN_TOPICS_MAX),
             ring_known: 0,
-            followed: BTreeMap::new(),
+            followed: SortedMap::new(),
             driver: None,
             shifts: Vec::new(),
             lost_until: Timestamp::MIN,
             rider: None,
             here: None,
-            deals: BTreeMap::new(),
-            rides: BTreeMap::new(),
+            deals: SortedMap::new(),
+            rides: SortedMap::new(),
             outbox: Outbox::default(),
-            asks: BTreeMap::new(),
+            asks: SortedMap::new(),
             next_ask: 0,
             exchanges: Buckets::new(limits.exchanges, limits.peer_buckets, hash_key),
             sticky: Sticky::default(),
@@ -355,6 +359,9 @@ impl Marketplace {
     pub fn poll_output(&mut self) -> Option<Output> {
         let output = self.outputs.pop_front();
         if self.outputs.is_empty() {
+            if self.outputs.capacity() > OUTPUTS_KEPT {
+                self.outputs = VecDeque::new();
+            }
             // From the beginning again: the same memory for every message.
             self.outputs.clear();
         }
@@ -409,7 +416,7 @@ impl Marketplace {
     }
 
     fn on_peer_connected(&mut self, now: Timestamp, peer: PeerKey, origin: Origin) {
-        self.peers.entry(peer).or_insert(Peer { origin, abuse: 0 }).origin = origin;
+        self.peers.get_or_insert_with(peer, || Peer { origin, abuse: 0 }).origin = origin;
         self.outbox.wake(&peer, now);
         self.arm_outbox();
         // P8.8: on every connect, to every counterparty with something open.

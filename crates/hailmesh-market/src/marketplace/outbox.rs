@@ -1,6 +1,5 @@
 //! Statements that are sent until their answer shows that they were heard (P5.5, P11.3).
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hailmesh_types::{Duration, PeerKey, StatementId, Timestamp};
@@ -9,6 +8,7 @@ use hailmesh_wire::Kind;
 use crate::config::Timers as Periods;
 use crate::input::AskId;
 use crate::journal::SlotRef;
+use crate::sorted::SortedMap;
 
 /// After this long a row is sent only when STATUS asks for it, milliseconds (P12). Counted in
 /// pauses: a clock that jumps by a day must not put a row to sleep.
@@ -32,7 +32,7 @@ pub(super) struct Row {
 /// All of them, by statement id.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Outbox {
-    rows: BTreeMap<StatementId, Row>,
+    rows: SortedMap<StatementId, Row>,
     /// Heard, but not yet recorded as heard: nothing waits for that.
     pub(super) heard: Vec<StatementId>,
 }

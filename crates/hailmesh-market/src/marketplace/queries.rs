@@ -97,7 +97,7 @@ impl Marketplace {
         };
         let offer = match (driver, search) {
             (Some(driver), _) if driver.live => {
-                driver.offers.back().map(|offer| (offer.body().seq, offer.body().issued))
+                driver.offers.last().map(|offer| (offer.body().seq, offer.body().issued))
             }
             (None, Some(search)) => {
                 search.offer.as_ref().map(|offer| (offer.body().seq, offer.body().issued))

@@ -172,7 +172,7 @@ impl Marketplace {
                 driver.retired.insert(*key, lane);
             }
             let offers = self.deals.values().filter(|deal| deal.slot().key == current.key);
-            driver.offers = offers.map(|deal| deal.offer.clone()).collect();
+            driver.offers.extend(offers.map(|deal| deal.offer.clone()));
             self.transport = driver.key.to_peer_key();
             self.driver = Some(Box::new(driver));
         }

@@ -207,7 +207,8 @@ impl Marketplace {
     /// The drop opening that came with an answer to BOARDED.
     pub(super) fn take_drop_opening(&mut self, statement: hailmesh_types::StatementId, turn: &Turn) {
         let of = |deal: &&Deal| deal.said.iter().any(|said| said.id == statement);
-        if let Some(slot) = self.deals.values().find(of).map(Deal::slot) {
+        let slot = self.deals.values().find(of).map(Deal::slot);
+        if let Some(slot) = slot {
             self.keep_drop(slot, turn);
         }
     }

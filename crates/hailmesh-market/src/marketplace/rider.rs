@@ -1,6 +1,6 @@
 //! The rider's side of the handshake: what surrounds the table of P7.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use ed25519_dalek::SigningKey;
 use hailmesh_types::{GeoPoint, Hash, Private, PublicKey, StatementId, Timestamp};
@@ -17,6 +17,7 @@ use crate::handshake::{RiderChain, RiderEvent, RiderState, RiderWrite};
 use crate::journal::{Bound, Record, RideId, Role, SecretPurpose, SlotRef};
 use crate::matching::TOLD_STEP;
 use crate::output::Event;
+use crate::sorted::SortedMap;
 
 use super::Marketplace;
 use super::deal::{Deal, opening_bytes};
@@ -29,7 +30,7 @@ use super::timers::Timer;
 pub(super) struct RiderSide {
     /// The key of the next wanted ride, durable already so that a search starts at once.
     pub(super) spare: Option<(SigningKey, Timestamp)>,
-    pub(super) chains: BTreeMap<PublicKey, Chain>,
+    pub(super) chains: SortedMap<PublicKey, Chain>,
     pub(super) search: Option<Search>,
     /// The last REQUESTs of this node, the oldest first: an answer that comes after the
     /// search may still break what was offered, and is kept before what nobody asked for.
@@ -56,7 +57,7 @@ impl RiderSide {
     pub(super) fn new(sharing: bool) -> Self {
         Self {
             spare: None,
-            chains: BTreeMap::new(),
+            chains: SortedMap::new(),
             search: None,
             lately: VecDeque::new(),
             here: None,

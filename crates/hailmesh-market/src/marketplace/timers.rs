@@ -93,6 +93,9 @@ impl Timers {
             self.set.remove(position);
         }
         let position = self.set.partition_point(|later| *later > (at, timer));
+        if self.set.len() == self.set.capacity() {
+            self.set.reserve_exact(2);
+        }
         self.set.insert(position, (at, timer));
         self.note(timer, true);
     }

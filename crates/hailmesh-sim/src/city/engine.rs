@@ -1,6 +1,7 @@
 //! The run: windows one after the other, and what goes from host to host between them.
 
 mod count;
+mod gossip;
 mod sample;
 mod setup;
 mod watch;
@@ -11,7 +12,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use hailmesh_market::Config;
 use hailmesh_types::PeerKey;
-use hailmesh_wire::{AnyStatement, Heard, Signatures, Topic, message_id};
+use hailmesh_wire::{AnyStatement, Signatures, Topic};
 
 use self::count::delays_of;
 use self::sample::SAMPLE_MS;
@@ -20,8 +21,8 @@ use self::watch::Watch;
 use super::attacks::AttackTally;
 use super::driver::DriverPerson;
 use super::fault::Mischief;
-use super::host::{Arrival, EXCHANGE_MS, Gossiped, Host, Outgoing, Person, What};
-use super::hostile::{Hostile, attackers, eclipsed, is_sound};
+use super::host::{Arrival, EXCHANGE_MS, Host, Outgoing, Person, What};
+use super::hostile::{Hostile, attackers, eclipsed};
 use super::link::{Draws, frame_delays, is_cut};
 use super::oracle::{Oracle, Violation};
 use super::rider::RiderPerson;
@@ -226,6 +227,8 @@ struct Engine {
     offers: BTreeMap<Topic, BTreeMap<u32, (u64, u64)>>,
     /// The topic on which an author was heard last.
     offers_on: BTreeMap<u32, Topic>,
+    /// The certificates that came with an author's offers last.
+    certificates: BTreeMap<u32, Box<[AnyStatement]>>,
     gossip: Vec<Spread>,
     order: u64,
     trace: blake3::Hasher,
@@ -268,6 +271,7 @@ impl Engine {
             listeners: BTreeMap::new(),
             offers: BTreeMap::new(),
             offers_on: BTreeMap::new(),
+            certificates: BTreeMap::new(),
             gossip: Vec::new(),
             order: 0,
             trace: blake3::Hasher::new(),
@@ -553,72 +557,7 @@ impl Engine {
             self.deliver(shards, at_ms + self.length_ms, other, Arrival::Gone { peer });
         }
         self.forget_offer(host);
-    }
-
-    fn forget_offer(&mut self, author: u32) {
-        if let Some(offers) = self.offers_on.remove(&author).and_then(|topic| self.offers.get_mut(&topic)) {
-            offers.remove(&author);
-        }
-    }
-
-    fn joined(&mut self, shards: &mut [Shard], at_ms: u64, from: u32, topic: Topic) {
-        let list = self.listeners.entry(topic.clone()).or_default();
-        let Err(place) = list.binary_search(&from) else { return };
-        list.insert(place, from);
-        let (least, most) = self.shared.settings.latency_ms;
-        let all = u32::try_from(list.len()).unwrap_or(u32::MAX);
-        let mut draws = Draws::of(self.shared.seed, self.order, u64::from(from), 0x6a01);
-        let mut greeters = BTreeSet::new();
-        for _ in 0..self.shared.settings.overlay.greeters {
-            greeters.insert(list[draws.between(0, all - 1) as usize]);
-        }
-        let peer = self.peer(from);
-        // Who offers nothing there has nothing to say to a newcomer.
-        let offers = self.offers.get(&topic);
-        greeters.retain(|greeter| offers.is_some_and(|offers| offers.contains_key(greeter)));
-        for greeter in greeters {
-            if greeter != from {
-                let at_ms = at_ms + u64::from(draws.between(least, most));
-                let subscribed = Arrival::Subscribed { peer, topic: topic.clone() };
-                self.deliver(shards, at_ms, greeter, subscribed);
-            }
-        }
-    }
-
-    fn publish(&mut self, at_ms: u64, from: u32, topic: Topic, bytes: Arc<[u8]>) {
-        let listeners = self.listeners.get(&topic).map_or(0, Vec::len);
-        let id = message_id(&topic.to_string(), &bytes);
-        let heard = Heard::new(bytes);
-        self.note_offer(at_ms, from, &topic, &heard);
-        let passes_on = self.shared.hostile(from).is_none() || is_sound(&heard, &*self.shared.signatures);
-        let message = Gossiped { from, topic, heard, id, at_ms, passes_on };
-        let listeners = u32::try_from(listeners).unwrap_or(u32::MAX);
-        self.gossip.push(Spread { message, order: self.order, listeners });
-    }
-
-    /// What somebody who sees everything knows about live offers.
-    fn note_offer(&mut self, at_ms: u64, from: u32, topic: &Topic, heard: &Heard) {
-        // What an attacker offers is no part of the view that a node should have.
-        if self.shared.hostile(from).is_some() {
-            return;
-        }
-        let (live, ttl) = match heard.statement() {
-            Ok(AnyStatement::DriverOffer(offer)) => (offer.body().is_live(), offer.body().ttl),
-            Ok(AnyStatement::RiderOffer(offer)) => (offer.body().live.is_some(), offer.body().ttl),
-            _ => return,
-        };
-        // An author has one live offer, on one topic.
-        if self.offers_on.get(&from).is_some_and(|before| before != topic) {
-            self.forget_offer(from);
-        }
-        self.offers_on.entry(from).or_insert_with(|| topic.clone());
-        let offers = self.offers.entry(topic.clone()).or_default();
-        if live {
-            let since = offers.get(&from).map_or(at_ms, |(since, _)| *since);
-            offers.insert(from, (since, at_ms + u64::from(ttl.as_millis())));
-        } else {
-            offers.remove(&from);
-        }
+        self.certificates.remove(&host);
     }
 
     fn finish(mut self, shards: Vec<Shard>, policy: Policy, fleet: u32) -> Run {

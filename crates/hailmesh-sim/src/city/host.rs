@@ -1,7 +1,6 @@
 //! One node of the city: a production marketplace with its journal, its clock and the
 //! person it belongs to.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
@@ -199,7 +198,8 @@ pub(super) struct Host {
     /// In runs with a plan of faults.
     pub(super) mishaps: Option<Box<Mishaps>>,
     number: u32,
-    exchanges: BTreeMap<u64, (u32, u32, AskId)>,
+    /// Exchanges of others to be answered: which, and host, run and exchange of the asker.
+    exchanges: Vec<(u64, (u32, u32, AskId))>,
     next_exchange: u64,
 }
 
@@ -233,7 +233,7 @@ impl Host {
             judged: Judged::new(),
             mishaps: Mishaps::of(shared, id, at_ms),
             number: 0,
-            exchanges: BTreeMap::new(),
+            exchanges: Vec::new(),
             next_exchange: 0,
         };
         host.crash_ms = host.next_crash(shared, at_ms);
@@ -351,10 +351,19 @@ impl Host {
         }
     }
 
+    fn take_exchange(&mut self, exchange: ExchangeId) -> Option<(u32, u32, AskId)> {
+        let place = self.exchanges.iter().position(|(open, _)| *open == exchange.0)?;
+        let (_, asker) = self.exchanges.remove(place);
+        if self.exchanges.is_empty() {
+            self.exchanges = Vec::new();
+        }
+        Some(asker)
+    }
+
     /// Nobody answers what others have asked.
     pub(super) fn abandon_exchanges(&mut self, at_ms: u64) {
         let exchanges = std::mem::take(&mut self.exchanges);
-        for (to, run, ask) in exchanges.into_values() {
+        for (_, (to, run, ask)) in exchanges {
             self.say(at_ms + EXCHANGE_MS, What::Fail { to, run, ask });
         }
     }
@@ -463,7 +472,7 @@ impl Host {
                 self.next_exchange += 1;
                 let exchange = self.next_exchange;
                 if self.exchanges.len() < EXCHANGES_MAX {
-                    self.exchanges.insert(exchange, (from, run, ask));
+                    self.exchanges.push((exchange, (from, run, ask)));
                     let exchange = ExchangeId(exchange);
                     self.input(shared, at_ms, Input::Request { exchange, peer, frame });
                 } else {
@@ -519,7 +528,7 @@ impl Host {
                     self.say(at_ms, What::Send { to: peer, run, ask, frame });
                 }
                 Output::Reply { exchange, frame } => {
-                    if let Some((to, run, ask)) = self.exchanges.remove(&exchange.0) {
+                    if let Some((to, run, ask)) = self.take_exchange(exchange) {
                         self.say(at_ms, What::Reply { to, run, ask, frame });
                     }
                 }
@@ -532,6 +541,10 @@ impl Host {
                 }
                 Output::Unsubscribe(topic) => {
                     self.topics.retain(|one| *one != topic);
+                    // Most nodes listen wide when they start, and never again.
+                    if self.topics.len() * 2 <= self.topics.capacity() {
+                        self.topics.shrink_to_fit();
+                    }
                     self.say(at_ms, What::Left(topic.clone()));
                     self.joined.push((topic, false));
                 }

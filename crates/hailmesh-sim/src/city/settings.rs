@@ -138,6 +138,11 @@ pub struct SettingsError {
 }
 
 impl Settings {
+    /// Whether a node can fail and come back from its journal.
+    pub(super) const fn has_restarts(&self) -> bool {
+        self.churn_per_min > 0.0 || self.restart_all_ms.is_some() || self.faults.is_some()
+    }
+
     /// Checks every value.
     ///
     /// # Errors

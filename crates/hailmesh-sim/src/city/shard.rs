@@ -204,7 +204,7 @@ impl Shard {
 
     /// Takes a host back after its turn.
     fn settle(&mut self, window: Window, mut host: Box<Host>) {
-        for (topic, joins) in host.joined.drain(..) {
+        for (topic, joins) in std::mem::take(&mut host.joined) {
             let list = self.listeners.entry(topic).or_default();
             match (list.binary_search(&host.id), joins) {
                 (Err(place), true) => list.insert(place, host.id),
@@ -214,7 +214,9 @@ impl Shard {
                 _ => {}
             }
         }
-        self.out.append(&mut host.out);
+        // Most turns say nothing, and many thousand hosts are not to keep room for those that
+        // say much.
+        self.out.append(&mut std::mem::take(&mut host.out));
         self.events += std::mem::take(&mut host.events);
         self.restarts += u64::from(std::mem::take(&mut host.restarts));
         for (what, count) in std::mem::take(&mut host.judged) {

@@ -62,7 +62,7 @@ async fn take_a_ride(rider: &Person, drivers: &[Person]) -> usize {
 
 /// What all receipts together show.
 #[derive(Default)]
-struct Audit {
+pub(crate) struct Audit {
     /// ACCEPTs by the driver's slot that they use up.
     accepts: BTreeMap<(PublicKey, u64), BTreeSet<StatementId>>,
     /// CONFIRMs by the rider's slot.
@@ -73,7 +73,7 @@ struct Audit {
 }
 
 impl Audit {
-    async fn look_at(&mut self, person: &Person) {
+    pub(crate) async fn look_at(&mut self, person: &Person) {
         for view in person.node.rides().await.unwrap() {
             if !view.has_receipt {
                 continue;
@@ -107,7 +107,7 @@ impl Audit {
         }
     }
 
-    fn check(&self) {
+    pub(crate) fn check(&self) {
         for ((key, slot), signed) in self.accepts.iter().chain(&self.confirms) {
             assert_eq!(signed.len(), 1, "slot {slot} of {key:?} was promised twice");
         }

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use crate::city::NETWORK;
+use crate::crowd::Audit;
 
 /// Gossip of an attacker.
 struct Message {
@@ -43,11 +44,12 @@ struct Bench {
     suspects: BTreeMap<u32, Suspect>,
     numbers: BTreeMap<PeerKey, u32>,
     messages: BTreeMap<[u8; 16], Message>,
-    /// Steps of admission and how often they stopped something, at runs of honest nodes.
-    stopped: BTreeMap<(u32, u32), BTreeMap<&'static str, u64>>,
+    /// Steps of admission and how often they stopped something, at every honest node.
+    stopped: BTreeMap<u32, BTreeMap<&'static str, u64>>,
     /// What honest riders have agreed on.
     agreed: BTreeSet<AgreementId>,
     completed: u32,
+    audit: Audit,
     wrong: Vec<String>,
 }
 
@@ -70,6 +72,7 @@ impl Court {
             stopped: BTreeMap::new(),
             agreed: BTreeSet::new(),
             completed: 0,
+            audit: Audit::default(),
             wrong: Vec::new(),
         };
         let (bench, changed) = (Arc::new(Mutex::new(bench)), Arc::new(watch::Sender::new(())));
@@ -177,10 +180,10 @@ impl Court {
 
     // ---- honest nodes ----
 
-    /// What admission has stopped at an honest node in one of its runs.
-    pub(crate) fn stopped(&self, host: u32, run: u32, stopped: BTreeMap<&'static str, u64>, accepted: u64) {
+    /// What admission has stopped at an honest node so far.
+    pub(crate) fn stopped(&self, host: u32, stopped: BTreeMap<&'static str, u64>, accepted: u64) {
         let steps = stopped.into_iter().chain([(Stop::None.name(), accepted)]);
-        self.bench().stopped.insert((host, run), steps.collect());
+        self.bench().stopped.insert(host, steps.collect());
         self.tell();
     }
 
@@ -237,7 +240,9 @@ impl Court {
                 self.bind(host, role, bound.insert(ride, agreement), Some(agreement));
                 let has_to = state == RideState::Firm && view.state == RideState::Firm;
                 match node.receipt(ride).await {
-                    Ok(Some(bytes)) => self.receipt(host, &bytes),
+                    Ok(Some(bytes)) => {
+                        self.receipt(host, &bytes, view.counterparty);
+                    }
                     Ok(None) if has_to => self.wrong(format!("host {host} is firm without a receipt")),
                     _ => {}
                 }
@@ -260,14 +265,31 @@ impl Court {
         bench.wrong.extend(wrong);
     }
 
-    /// A receipt must carry both signatures of an agreement.
-    pub(crate) fn receipt(&self, host: u32, bytes: &[u8]) {
-        let facts = Receipt::decode(bytes).map_err(|error| error.to_string());
-        let facts = facts.and_then(|receipt| receipt.verify(&[]).map_err(|error| error.to_string()));
-        match facts {
-            Ok(facts) if facts.agreed => {}
+    /// A receipt must carry both signatures of an agreement and verify, unless an attacker
+    /// contradicts itself in it, which it then shows.
+    pub(crate) fn receipt(&self, host: u32, bytes: &[u8], with: Option<PublicKey>) -> Option<Receipt> {
+        let receipt = match Receipt::decode(bytes) {
+            Ok(receipt) => receipt,
+            Err(error) => {
+                self.wrong(format!("host {host} holds no receipt: {error}"));
+                return None;
+            }
+        };
+        match receipt.verify(&[]) {
+            Ok(facts) if facts.agreed => return Some(receipt),
             Ok(facts) => self.wrong(format!("host {host} holds half an agreement: {facts:?}")),
+            Err(error) if error.clause == "P18.1" && with.is_some_and(|key| self.is_hostile(&key)) => {}
             Err(error) => self.wrong(format!("a receipt of host {host} does not verify: {error}")),
+        }
+        None
+    }
+
+    /// A receipt of a ride that is over.
+    pub(crate) fn last_receipt(&self, host: u32, bytes: &[u8], with: Option<PublicKey>) {
+        if let Some(receipt) = self.receipt(host, bytes, with)
+            && let Ok(facts) = receipt.verify(&[])
+        {
+            self.bench().audit.add(&receipt, &facts);
         }
     }
 
@@ -323,6 +345,8 @@ impl Court {
     pub(crate) fn close(&self, players: &BTreeMap<u32, Player>) -> (Vec<AttackTally>, Vec<String>) {
         let mut bench = self.bench();
         let mut attacks = std::mem::take(&mut bench.attacks);
+        let faults = bench.audit.faults(|key| !attacks.is_hostile(key));
+        bench.wrong.extend(faults);
         for (number, player) in players {
             attacks.tally(*number, player.behaviour(), Some(player));
             for step in player.behaviour().met_with().iter().copied().filter(|step| is_step(step)) {

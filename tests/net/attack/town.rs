@@ -23,7 +23,6 @@ use super::court::Court;
 use super::host::{Attacker, Victims};
 use super::people::People;
 use crate::city::{DEADLINE, HERE, NETWORK, Person, Spec, eventually, wish};
-use crate::crowd::Audit;
 
 /// Drivers, riders with somewhere to go, and a rider whom nobody serves.
 const DRIVERS: usize = 3;
@@ -32,9 +31,9 @@ const RIDERS: usize = 2;
 const HOSTILE: u32 = 100;
 /// Within this time every attack must have taken place and have been found out.
 const MET: Duration = Duration::from_secs(100);
-/// When the rider whom nobody serves is killed and comes back: it has forgotten what it
-/// heard, and offers of before are stale by then.
-const RETURN: Duration = Duration::from_secs(25);
+/// When somebody new comes to town, who knows only attackers: offers of the beginning are
+/// old by then, and whatever it hears it hears from them.
+const NEW: Duration = Duration::from_secs(12);
 /// How often honest nodes are asked what they have stopped.
 const LOOK: Duration = Duration::from_millis(400);
 /// Honest rides that must be completed with attackers about, and after them.
@@ -84,46 +83,11 @@ pub(crate) struct Town {
     pub(crate) court: Court,
     drivers: Vec<Person>,
     riders: Vec<Person>,
-    waiter: Waiter,
+    /// A rider who wants what nobody has, and says so.
+    waiter: Person,
+    newcomer: Option<Person>,
     followers: Vec<JoinHandle<()>>,
-    _homes: TempDir,
-}
-
-/// A rider who wants what nobody has, and says so. It is killed once and comes back.
-struct Waiter {
-    host: u32,
-    person: Option<Person>,
-    runs: u32,
-}
-
-impl Waiter {
-    fn person(&self) -> &Person {
-        self.person.as_ref().expect("it is there")
-    }
-
-    async fn ask_in_vain(&self, court: &Court) {
-        let patience = hailmesh_types::Duration::from_secs(600);
-        let wish = Wish { features: Features::RAMP, patience, ..wish() };
-        if let Err(error) = self.person().node.command(Command::RequestRide(Box::new(wish))).await {
-            court.wrong(format!("the rider whom nobody serves cannot ask: {error}"));
-        }
-    }
-
-    async fn come_back(&mut self) {
-        self.runs += 1;
-        let person = self.person.take().expect("it is there");
-        self.person = Some(person.crash().await);
-    }
-
-    async fn give_up(&self, court: &Court) {
-        for view in self.person().node.rides().await.unwrap() {
-            if view.state.is_open()
-                && let Err(error) = self.person().node.command(Command::Cancel(view.ride)).await
-            {
-                court.wrong(format!("the rider whom nobody serves cannot give up: {error}"));
-            }
-        }
-    }
+    homes: TempDir,
 }
 
 impl Town {
@@ -132,24 +96,20 @@ impl Town {
         let mut followers = Vec::new();
         let mut people: Vec<Person> = Vec::new();
         for host in 0..=(DRIVERS + RIDERS) {
-            let number = u32::try_from(host).unwrap();
-            let role = if host < DRIVERS { Spec::driver() } else { Spec::rider() };
-            let mut spec = role.at_home(&homes.path().join(host.to_string()));
+            let mut spec = if host < DRIVERS { Spec::driver() } else { Spec::rider() };
             for known in &people {
                 spec = spec.knows(known).await;
             }
-            let person = spec.tapped(court.tap(number)).with(quick).start().await;
-            followers.push(tokio::spawn(court.clone().follow(number, person.node.clone())));
-            people.push(person);
+            people.push(settle(&court, &homes, &mut followers, host, spec).await);
         }
-        let host = u32::try_from(DRIVERS + RIDERS).unwrap();
-        let waiter = Waiter { host, person: people.pop(), runs: 0 };
+        let waiter = people.pop().expect("the last one");
         let riders = people.split_off(DRIVERS);
-        Self { court, drivers: people, riders, waiter, followers, _homes: homes }
+        Self { court, drivers: people, riders, waiter, newcomer: None, followers, homes }
     }
 
     fn people(&self) -> impl Iterator<Item = (u32, &Person)> {
-        (0..).zip(self.drivers.iter().chain(&self.riders).chain([self.waiter.person()]))
+        let people = self.drivers.iter().chain(&self.riders).chain([&self.waiter]).chain(&self.newcomer);
+        (0..).zip(people)
     }
 
     /// Lets these attackers loose, and judges.
@@ -177,25 +137,32 @@ impl Town {
             places.push((number, place));
         }
         let enough = AtomicU32::new(u32::MAX);
-        let Self { drivers, riders, waiter, followers, .. } = &mut self;
-        let (drivers, riders) = (&*drivers, &*riders);
+        let Self { drivers, riders, waiter, newcomer, followers, homes, .. } = &mut self;
+        let (drivers, riders, waiter) = (&*drivers, &*riders, &*waiter);
         let people = People { court: &court, drivers, riders, places: &places };
         let riding = join_all(riders.iter().map(|rider| {
             people.ride(rider, || court.completed() >= enough.load(Ordering::SeqCst))
         }));
         let story = async {
-            watch_over(&people, waiter, followers, &tell_victims).await;
+            ask_in_vain(&court, waiter).await;
+            let come = async {
+                let host = DRIVERS + RIDERS + 1;
+                let person = settle(&court, homes, followers, host, Spec::rider()).await;
+                tell(&tell_victims, &person).await;
+                &*newcomer.insert(person)
+            };
+            watch_over(&people, waiter, come).await;
             let mut players = BTreeMap::new();
             for (number, attacker) in attackers {
                 players.insert(number, attacker.stop().await);
             }
             enough.store(court.completed() + AFTER, Ordering::SeqCst);
-            waiter.give_up(&court).await;
+            give_up(&court, waiter).await;
             players
         };
         let living = async {
             let (players, _) = join(story, riding).await;
-            all_are_free(drivers.iter().chain(riders)).await;
+            all_are_free(drivers.iter().chain(riders).chain([waiter])).await;
             players
         };
         let driving = join_all(drivers.iter().map(|driver| people.drive(driver)));
@@ -212,14 +179,11 @@ impl Town {
         let within = Duration::from_millis(EXPOSED_WITHIN_MS);
         // Whatever is not is said at the close.
         court.until(within, |court| court.unexposed() == 0).await;
-        let mut audit = Audit::default();
         for (host, person) in self.people() {
             bounds(&court, host, &person.status().await);
             rides(&court, host, person).await;
-            audit.look_at(person).await;
         }
-        audit.check();
-        let people = self.drivers.into_iter().chain(self.riders).chain(self.waiter.person);
+        let people = self.drivers.into_iter().chain(self.riders).chain([self.waiter]).chain(self.newcomer);
         let specs = join_all(people.map(Person::stop)).await;
         for follower in self.followers {
             timeout(DEADLINE, follower).await.expect("a node that has ended says no more").unwrap();
@@ -241,12 +205,46 @@ impl Town {
     }
 }
 
+/// One more honest node, with a home of its own and somebody who follows it.
+async fn settle(
+    court: &Court,
+    homes: &TempDir,
+    followers: &mut Vec<JoinHandle<()>>,
+    host: usize,
+    spec: Spec,
+) -> Person {
+    let number = u32::try_from(host).unwrap();
+    let spec = spec.at_home(&homes.path().join(host.to_string())).tapped(court.tap(number)).with(quick);
+    let person = spec.start().await;
+    followers.push(tokio::spawn(court.clone().follow(number, person.node.clone())));
+    person
+}
+
 /// Tells attackers where somebody is.
 async fn tell(victims: &watch::Sender<Victims>, person: &Person) {
     let status = person.status().await;
     victims.send_modify(|victims| {
         victims.insert(status.peer_id, status.listen[0].clone());
     });
+}
+
+/// A wish that no car can fulfil.
+async fn ask_in_vain(court: &Court, rider: &Person) {
+    let patience = hailmesh_types::Duration::from_secs(600);
+    let wish = Wish { features: Features::RAMP, patience, ..wish() };
+    if let Err(error) = rider.node.command(Command::RequestRide(Box::new(wish))).await {
+        court.wrong(format!("a rider cannot ask: {error}"));
+    }
+}
+
+async fn give_up(court: &Court, rider: &Person) {
+    for view in rider.node.rides().await.unwrap() {
+        if view.state.is_open()
+            && let Err(error) = rider.node.command(Command::Cancel(view.ride)).await
+        {
+            court.wrong(format!("a rider cannot give up: {error}"));
+        }
+    }
 }
 
 /// Where the attacker with this number stands: far enough apart that each is the nearest
@@ -258,32 +256,26 @@ fn beside(number: u32) -> GeoPoint {
     GeoPoint::from_e7(here.lat_e7() + 40_000 * (row + 1), here.lon_e7() + 53_000 * (column - 2)).unwrap()
 }
 
-/// Looks at what honest nodes make of it until every attack has been met, and has the
-/// rider whom nobody serves killed and come back in between.
-async fn watch_over(
-    people: &People<'_>,
-    waiter: &mut Waiter,
-    followers: &mut Vec<JoinHandle<()>>,
-    victims: &watch::Sender<Victims>,
-) {
+/// Looks at what honest nodes make of it until every attack has been met; in between
+/// somebody new comes.
+async fn watch_over<'n>(people: &People<'_>, waiter: &Person, come: impl Future<Output = &'n Person>) {
     let People { court, drivers, riders, .. } = *people;
-    waiter.ask_in_vain(court).await;
     let (begun, mut every) = (Instant::now(), interval(LOOK));
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut come, mut newcomer) = (Some(come), None);
     loop {
         every.tick().await;
-        for (host, person) in (0..).zip(drivers.iter().chain(riders).chain([waiter.person()])) {
-            let run = if host == waiter.host { waiter.runs } else { 0 };
+        let all = drivers.iter().chain(riders).chain([waiter]).chain(newcomer);
+        for (host, person) in (0..).zip(all) {
             let snapshot = person.status().await.snapshot;
-            court.stopped(host, run, snapshot.stopped, snapshot.accepted);
+            court.stopped(host, snapshot.stopped, snapshot.accepted);
         }
-        if waiter.runs == 0 && begun.elapsed() >= RETURN {
-            waiter.come_back().await;
-            followers.push(tokio::spawn(court.clone().follow(waiter.host, waiter.person().node.clone())));
-            tell(victims, waiter.person()).await;
-            waiter.ask_in_vain(court).await;
+        if begun.elapsed() >= NEW
+            && let Some(come) = come.take()
+        {
+            newcomer = Some(come.await);
         }
-        if waiter.runs > 0 && court.unmet().is_empty() && court.completed() >= DURING {
+        if newcomer.is_some() && court.unmet().is_empty() && court.completed() >= DURING {
             return;
         }
         if begun.elapsed() >= MET {
@@ -343,7 +335,7 @@ async fn rides(court: &Court, host: u32, person: &Person) {
         if view.has_receipt
             && let Some(bytes) = person.node.receipt(view.ride).await.unwrap()
         {
-            court.receipt(host, &bytes);
+            court.last_receipt(host, &bytes, view.counterparty);
         }
     }
 }

@@ -186,9 +186,8 @@ impl Malleated {
     }
 }
 
-impl Adversary for Malleated {
-    fn on_timer(&mut self, stage: &mut Stage) {
-        let Some((topic, heard)) = stage.some_message() else { return };
+impl Malleated {
+    fn twist(stage: &mut Stage, topic: &Topic, heard: &Heard) {
         let mut shifted = heard.bytes().to_vec();
         Self::plus_order(&mut shifted);
         let mut turned = heard.bytes().to_vec();
@@ -197,6 +196,22 @@ impl Adversary for Malleated {
         for bytes in [shifted, turned] {
             stage.attempt();
             stage.publish(topic.clone(), bytes);
+        }
+    }
+}
+
+impl Adversary for Malleated {
+    fn on_timer(&mut self, stage: &mut Stage) {
+        if let Some((topic, heard)) = stage.some_message() {
+            Self::twist(stage, &topic, &heard);
+        }
+    }
+
+    // Ahead of the good one: who knows it already does not look at the signature.
+    fn on_gossip(&mut self, stage: &mut Stage, topic: &Topic, heard: &Heard) {
+        let is_offer = heard.header().is_ok_and(|header| header.kind().is_ok_and(Kind::is_gossip));
+        if is_offer && stage.draw(8) == 0 {
+            Self::twist(stage, topic, heard);
         }
     }
 }

@@ -23,6 +23,8 @@ use crate::crowd::Audit;
 struct Message {
     authors: Vec<u32>,
     statement: Option<StatementId>,
+    /// Whether it offers a ride.
+    offers: bool,
     /// Whether it is what it says and its author has signed it.
     sound: bool,
 }
@@ -35,6 +37,11 @@ struct Suspect {
     attempts: u64,
     heard: BTreeMap<String, u64>,
     verdicts: Verdicts,
+    met_ms: Option<u64>,
+    /// Whether it has offered rides.
+    offers: bool,
+    /// Taken for an honest node, to see whether that is noticed.
+    disguised: bool,
 }
 
 /// Everything that is known.
@@ -118,6 +125,9 @@ impl Court {
             attempts: 0,
             heard: BTreeMap::new(),
             verdicts: Verdicts::default(),
+            met_ms: None,
+            offers: false,
+            disguised: false,
         };
         let mut bench = self.bench();
         bench.suspects.insert(number, suspect);
@@ -127,8 +137,10 @@ impl Court {
     /// It is about to do this.
     pub(crate) fn acts(&self, number: u32, actions: &[Action]) {
         let mut bench = self.bench();
+        let disguised = bench.suspects.get(&number).is_some_and(|suspect| suspect.disguised);
         for action in actions {
             match action {
+                Action::Key(_) if disguised => {}
                 Action::Key(key) => bench.attacks.key(*key),
                 Action::Contradiction { accused, statements, .. } => {
                     bench.attacks.claim(number, *accused, statements.clone());
@@ -138,6 +150,10 @@ impl Court {
                     let message = bench.messages.entry(id).or_insert_with(|| Message::of(bytes));
                     if !message.authors.contains(&number) {
                         message.authors.push(number);
+                    }
+                    let offers = message.offers;
+                    if let Some(suspect) = bench.suspects.get_mut(&number) {
+                        suspect.offers |= offers;
                     }
                 }
                 Action::Send { .. } => {}
@@ -163,10 +179,45 @@ impl Court {
         self.bench().is_met(number)
     }
 
+    /// Those that are not, yet.
     pub(crate) fn unmet(&self) -> Vec<(u32, Behaviour)> {
+        let at_ms = self.at_ms();
+        let mut bench = self.bench();
+        let (met, unmet): (Vec<u32>, Vec<u32>) =
+            bench.suspects.keys().copied().partition(|number| bench.is_met(*number));
+        for number in met {
+            if let Some(suspect) = bench.suspects.get_mut(&number) {
+                suspect.met_ms.get_or_insert(at_ms);
+            }
+        }
+        unmet.into_iter().map(|number| (number, bench.suspects[&number].behaviour)).collect()
+    }
+
+    /// Those that lie in wait for somebody to ask them, in vain so far.
+    pub(crate) fn traps(&self) -> Vec<u32> {
         let bench = self.bench();
-        let unmet = bench.suspects.iter().filter(|(number, _)| !bench.is_met(**number));
-        unmet.map(|(number, suspect)| (*number, suspect.behaviour)).collect()
+        let asks = |suspect: &Suspect| suspect.behaviour.met_with().iter().any(|met| !is_step(met));
+        let waits = bench.suspects.iter().filter(|(number, suspect)| {
+            suspect.offers && asks(suspect) && !bench.is_met(**number)
+        });
+        waits.map(|(number, _)| *number).collect()
+    }
+
+    /// When each attack was first seen to be met.
+    pub(crate) fn met_ms(&self) -> BTreeMap<Behaviour, u64> {
+        let bench = self.bench();
+        bench.suspects.values().filter_map(|suspect| Some((suspect.behaviour, suspect.met_ms?))).collect()
+    }
+
+    /// From now on this one counts as honest.
+    pub(crate) fn disguise(&self, number: u32) {
+        if let Some(suspect) = self.bench().suspects.get_mut(&number) {
+            suspect.disguised = true;
+        }
+    }
+
+    pub(crate) fn faults(&self) -> Vec<String> {
+        self.bench().wrong.clone()
     }
 
     /// What has come of it so far.
@@ -369,8 +420,9 @@ impl Message {
     fn of(bytes: &Arc<[u8]>) -> Self {
         let statement = AnyStatement::decode(bytes.to_vec()).ok();
         let id = statement.as_ref().map(AnyStatement::id);
+        let offers = matches!(&statement, Some(AnyStatement::DriverOffer(_)));
         let sound = statement.is_some_and(|statement| statement.verify_with(&Ed25519).is_ok());
-        Self { authors: Vec::new(), statement: id, sound }
+        Self { authors: Vec::new(), statement: id, offers, sound }
     }
 }
 

@@ -9,7 +9,7 @@ use hailmesh_node::clock::Clock;
 use hailmesh_node::wire::{AnyStatement, Ed25519, Heard};
 use hailmesh_sim::adversary::{Action, Behaviour, Player, Reply, Setup};
 use libp2p::gossipsub::{self, IdentTopic, MessageAcceptance};
-use libp2p::request_response::{self, Message, OutboundRequestId, ResponseChannel};
+use libp2p::request_response::{self, Message, OutboundFailure, OutboundRequestId, ResponseChannel};
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{Swarm, SwarmEvent};
 use tokio::sync::watch;
@@ -23,15 +23,19 @@ use super::wire::{Protocols, ProtocolsEvent, swarm};
 const REDIAL: Duration = Duration::from_millis(500);
 /// Where nothing is gossiped in its name it does not wait longer than this for its turn,
 /// until the attack has been met.
-const IMPATIENT: Duration = Duration::from_secs(2);
+const IMPATIENT: Duration = Duration::from_secs(3);
 /// How long somebody who gets no answer is kept waiting: longer than nodes wait (P5.1).
 const KEPT_WAITING: Duration = Duration::from_secs(12);
+
+/// How often it asks again when its stream is refused: a node takes so many at a time.
+const TRIES: u32 = 8;
 
 /// Whom an attacker stands next to, and where they are.
 pub(crate) type Victims = BTreeMap<PeerId, Multiaddr>;
 
 /// A running attacker.
 pub(crate) struct Attacker {
+    peer: PeerId,
     task: JoinHandle<Player>,
     end: watch::Sender<bool>,
 }
@@ -44,13 +48,38 @@ impl Attacker {
         court: &Court,
         victims: watch::Receiver<Victims>,
     ) -> Self {
+        Self::begin(number, Player::new(behaviour, setup, Clock::start().now()), court, victims, false)
+    }
+
+    /// One that the judge is told is honest.
+    pub(crate) fn start_disguised(
+        number: u32,
+        behaviour: Behaviour,
+        setup: Setup,
+        court: &Court,
+        victims: watch::Receiver<Victims>,
+    ) -> Self {
+        Self::begin(number, Player::new(behaviour, setup, Clock::start().now()), court, victims, true)
+    }
+
+    fn begin(
+        number: u32,
+        mut player: Player,
+        court: &Court,
+        victims: watch::Receiver<Victims>,
+        disguised: bool,
+    ) -> Self {
         let clock = Clock::start();
-        let mut player = Player::new(behaviour, setup, clock.now());
         court.suspect(number, &mut player);
+        if disguised {
+            court.disguise(number);
+        }
         let (end, ended) = watch::channel(false);
+        let swarm = swarm(player.transport());
+        let peer = *swarm.local_peer_id();
         let host = Host {
             number,
-            swarm: swarm(player.transport()),
+            swarm,
             player,
             court: court.clone(),
             clock,
@@ -59,7 +88,12 @@ impl Attacker {
             waiting: Vec::new(),
             next: None,
         };
-        Self { task: tokio::spawn(host.run(ended)), end }
+        Self { peer, task: tokio::spawn(host.run(ended)), end }
+    }
+
+    /// Its transport identity.
+    pub(crate) const fn peer(&self) -> PeerId {
+        self.peer
     }
 
     /// Ends it, and gives its program back.
@@ -67,6 +101,14 @@ impl Attacker {
         self.end.send_replace(true);
         self.task.await.expect("an attacker does not panic")
     }
+}
+
+/// A question under way.
+struct Ask {
+    ask: u64,
+    to: PeerId,
+    frame: Vec<u8>,
+    tries: u32,
 }
 
 /// Somebody who asked and is kept waiting.
@@ -84,7 +126,7 @@ struct Host {
     court: Court,
     clock: Clock,
     victims: watch::Receiver<Victims>,
-    asks: HashMap<OutboundRequestId, u64>,
+    asks: HashMap<OutboundRequestId, Ask>,
     waiting: Vec<Waiting>,
     /// Its next turn; none before it has heard somebody honest.
     next: Option<Instant>,
@@ -161,13 +203,17 @@ impl Host {
                     let _ = self.swarm.behaviour_mut().gossip.publish(topic, bytes.to_vec());
                 }
                 Action::Send { ask, to, frame } => {
-                    let asked = self.swarm.behaviour_mut().exchange.send_request(&peer_id(&to), frame);
-                    self.asks.insert(asked, ask);
+                    self.ask(Ask { ask, to: peer_id(&to), frame, tries: 0 });
                 }
                 Action::Key(_) | Action::Contradiction { .. } => {}
             }
         }
         self.court.note(self.number, &self.player);
+    }
+
+    fn ask(&mut self, ask: Ask) {
+        let asked = self.swarm.behaviour_mut().exchange.send_request(&ask.to, ask.frame.clone());
+        self.asks.insert(asked, ask);
     }
 
     fn on_event(&mut self, event: SwarmEvent<ProtocolsEvent>) {
@@ -192,9 +238,13 @@ impl Host {
             })) => self.on_exchange(peer, message),
             SwarmEvent::Behaviour(ProtocolsEvent::Exchange(request_response::Event::OutboundFailure {
                 request_id,
+                error,
                 ..
             })) => {
-                self.asks.remove(&request_id);
+                let refused = matches!(error, OutboundFailure::Io(_) | OutboundFailure::ConnectionClosed);
+                if let Some(ask) = self.asks.remove(&request_id).filter(|ask| refused && ask.tries < TRIES) {
+                    self.ask(Ask { tries: ask.tries + 1, ..ask });
+                }
             }
             _ => {}
         }
@@ -234,7 +284,7 @@ impl Host {
                 self.answer(Instant::now());
             }
             Message::Response { request_id, response } => {
-                if let Some(ask) = self.asks.remove(&request_id) {
+                if let Some(Ask { ask, .. }) = self.asks.remove(&request_id) {
                     let actions = self.player.response(now, ask, &response);
                     self.perform(actions);
                 }

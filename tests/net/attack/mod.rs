@@ -4,10 +4,16 @@
 //! * `wire`, `host`: an attacker's node.
 //! * `court`: who judges, by the rules of the simulated city ([`hailmesh_sim::judge`]).
 //! * `town`, `people`: honest nodes and what their users do.
+//! * `eclipse`, `slow`: two attacks on connections themselves, which a simulated city cannot
+//!   show.
+//! * `proof`: that the judge finds something.
 
 mod court;
+mod eclipse;
 mod host;
 mod people;
+mod proof;
+mod slow;
 mod town;
 mod wire;
 
@@ -89,7 +95,8 @@ async fn every_attack_meets_real_nodes_and_harms_nobody() {
     let mut wrong = Vec::new();
     for (number, outcome) in join_all(lived).await.into_iter().enumerate() {
         for tally in &outcome.tallies {
-            println!("town {number}, {}", line(tally));
+            let met_ms = outcome.met_ms.get(&tally.behaviour).copied().unwrap_or(u64::MAX);
+            println!("town {number}, after {met_ms} ms: {}", line(tally));
         }
         println!(
             "town {number}: {} attackers, {} honest rides, {} agreements, {} s",

@@ -12,6 +12,10 @@ use crate::city::{DEADLINE, NEAR, Person, Ride, point, wish};
 
 /// How long a rider waits for a car that does not come, unless it has served its purpose.
 const COMES_NOT: Duration = Duration::from_secs(12);
+/// How long a rider stays at home between two rides when nobody waits for one.
+const PAUSE: Duration = Duration::from_secs(15);
+/// Honest rides that must be completed with attackers about.
+pub(crate) const DURING: u32 = 3;
 /// How long a driver waits for a rider that is not there.
 const IS_NOT_THERE: Duration = Duration::from_secs(6);
 
@@ -26,21 +30,19 @@ pub(crate) struct People<'a> {
 
 impl People<'_> {
     /// A rider who goes from one trap to the next, and where there is none rides honestly,
-    /// until so many honest rides of the town are over and nothing is left to be met.
-    pub(crate) async fn ride(&self, rider: &Person, until: impl Fn() -> bool) {
-        let (mut turn, mut trapped) = (0, 0);
-        while !until() {
-            let unmet = self.court.unmet();
-            let waits = |(number, _): &&(u32, GeoPoint)| unmet.iter().any(|(one, _)| one == number);
-            let traps: Vec<_> = self.places.iter().filter(waits).collect();
+    /// until it is over.
+    pub(crate) async fn ride(&self, rider: &Person, over: impl Fn(&Court) -> bool) {
+        let mut turn = 0;
+        while !over(self.court) {
             turn += 1;
-            // Every third ride is just a ride.
-            let trap = if turn % 3 == 0 || traps.is_empty() {
-                None
-            } else {
-                trapped += 1;
-                Some(traps[trapped % traps.len()])
-            };
+            let busy = self.court.completed() >= DURING;
+            if busy {
+                // Cars that are hardly ever free are hardly ever attacked.
+                self.court.until(PAUSE, |court| over(court) || !court.traps().is_empty()).await;
+            }
+            let traps = self.court.traps();
+            let trap = traps.get(turn % traps.len().max(1)).filter(|_| busy || turn % 3 != 0);
+            let trap = trap.and_then(|trap| self.places.iter().find(|(number, _)| number == trap));
             let (number, from) = match trap {
                 Some((number, place)) => (Some(*number), Private(*place)),
                 None => (None, point(NEAR)),

@@ -21,7 +21,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::court::Court;
 use super::host::{Attacker, Victims};
-use super::people::People;
+use super::people::{DURING, People};
 use crate::city::{DEADLINE, HERE, NETWORK, Person, Spec, eventually, wish};
 
 /// Drivers, riders with somewhere to go, and a rider whom nobody serves.
@@ -36,8 +36,7 @@ const MET: Duration = Duration::from_secs(100);
 const NEW: Duration = Duration::from_secs(12);
 /// How often honest nodes are asked what they have stopped.
 const LOOK: Duration = Duration::from_millis(400);
-/// Honest rides that must be completed with attackers about, and after them.
-const DURING: u32 = 3;
+/// Honest rides that must be completed after the attackers have gone.
 const AFTER: u32 = 2;
 /// Longer than `hold_ms` below by what a crowded machine takes.
 const HELD_MS: u64 = 2_000 + 6_000;
@@ -76,6 +75,8 @@ pub(crate) struct Outcome {
     /// Agreements that both sides of which are honest held.
     pub(crate) agreements: u64,
     pub(crate) seconds: u64,
+    /// When each attack was first seen to be met.
+    pub(crate) met_ms: BTreeMap<Behaviour, u64>,
 }
 
 /// Honest nodes, each with a home on disk and somebody who follows it.
@@ -124,15 +125,8 @@ impl Town {
         }
         let (mut attackers, mut places) = (Vec::new(), Vec::new());
         for (number, behaviour) in (HOSTILE..).zip(behaviours) {
-            let mut own = seed;
-            own[0] ^= u8::try_from(number).unwrap();
-            let place = beside(number - HOSTILE);
-            let setup = Setup {
-                network: NETWORK.parse().unwrap(),
-                signatures: Arc::new(Ed25519),
-                seed: own,
-                place,
-            };
+            let setup = setup(seed, number - HOSTILE);
+            let place = setup.place;
             attackers.push((number, Attacker::start(number, *behaviour, setup, &court, victims.clone())));
             places.push((number, place));
         }
@@ -141,7 +135,7 @@ impl Town {
         let (drivers, riders, waiter) = (&*drivers, &*riders, &*waiter);
         let people = People { court: &court, drivers, riders, places: &places };
         let riding = join_all(riders.iter().map(|rider| {
-            people.ride(rider, || court.completed() >= enough.load(Ordering::SeqCst))
+            people.ride(rider, |court| court.completed() >= enough.load(Ordering::SeqCst))
         }));
         let story = async {
             ask_in_vain(&court, waiter).await;
@@ -200,8 +194,9 @@ impl Town {
         }
         let seconds = court.at_ms() / 1_000;
         let (completed, agreements) = (court.completed(), court.firm());
+        let met_ms = court.met_ms();
         let (tallies, wrong) = court.close(&players);
-        Outcome { tallies, wrong, completed, agreements, seconds }
+        Outcome { tallies, wrong, completed, agreements, seconds, met_ms }
     }
 }
 
@@ -222,10 +217,22 @@ async fn settle(
 
 /// Tells attackers where somebody is.
 async fn tell(victims: &watch::Sender<Victims>, person: &Person) {
+    let mut known = victims.borrow().clone();
+    listen(&mut known, person).await;
+    victims.send_replace(known);
+}
+
+/// Notes where somebody listens.
+pub(crate) async fn listen(victims: &mut Victims, person: &Person) {
     let status = person.status().await;
-    victims.send_modify(|victims| {
-        victims.insert(status.peer_id, status.listen[0].clone());
-    });
+    victims.insert(status.peer_id, status.listen[0].clone());
+}
+
+/// Keys and place of the attacker with this number.
+pub(crate) fn setup(mut seed: [u8; 32], number: u32) -> Setup {
+    seed[0] ^= u8::try_from(number).unwrap();
+    let network = NETWORK.parse().unwrap();
+    Setup { network, signatures: Arc::new(Ed25519), seed, place: beside(number) }
 }
 
 /// A wish that no car can fulfil.
@@ -275,11 +282,12 @@ async fn watch_over<'n>(people: &People<'_>, waiter: &Person, come: impl Future<
         {
             newcomer = Some(come.await);
         }
-        if newcomer.is_some() && court.unmet().is_empty() && court.completed() >= DURING {
+        let unmet = court.unmet();
+        if newcomer.is_some() && unmet.is_empty() && court.completed() >= DURING {
             return;
         }
         if begun.elapsed() >= MET {
-            for (number, behaviour) in court.unmet() {
+            for (number, behaviour) in unmet {
                 court.wrong(format!("nothing came of {behaviour}: {}", court.so_far(number)));
             }
             let completed = court.completed();

@@ -131,9 +131,7 @@ impl Spec {
     pub(crate) async fn start(self) -> Person {
         let started = eventually("a free home", async || {
             let started = match self.tap.clone() {
-                Some(tap) => {
-                    Node::start_with_network(self.config(), |network| network.tap = Some(tap)).await
-                }
+                Some(tap) => Node::start_with_network(self.config(), |network| network.tap = Some(tap)).await,
                 None => Node::start_with_clock(self.config(), Clock::with_offset(self.clock_ms)).await,
             };
             match started {

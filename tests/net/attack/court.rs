@@ -197,9 +197,10 @@ impl Court {
     pub(crate) fn traps(&self) -> Vec<u32> {
         let bench = self.bench();
         let asks = |suspect: &Suspect| suspect.behaviour.met_with().iter().any(|met| !is_step(met));
-        let waits = bench.suspects.iter().filter(|(number, suspect)| {
-            suspect.offers && asks(suspect) && !bench.is_met(**number)
-        });
+        let waits = bench
+            .suspects
+            .iter()
+            .filter(|(number, suspect)| suspect.offers && asks(suspect) && !bench.is_met(**number));
         waits.map(|(number, _)| *number).collect()
     }
 
@@ -261,7 +262,9 @@ impl Court {
         let mut bound: BTreeMap<RideId, AgreementId> = BTreeMap::new();
         while let Some(item) = events.next().await {
             match item {
-                EventItem::Lagged { missed } => self.wrong(format!("{missed} events of host {host} are lost")),
+                EventItem::Lagged { missed } => {
+                    self.wrong(format!("{missed} events of host {host} are lost"))
+                }
                 EventItem::Numbered(numbered) => match numbered.event {
                     NodeEvent::Market(Event::Evidence { accused, .. }) => self.accuses(host, accused),
                     NodeEvent::Market(Event::Cloned { .. }) => {

@@ -66,13 +66,8 @@ async fn whoever_is_surrounded_is_not_bound_to_anybody_and_is_served_once_it_get
     tell.send_replace(around);
     let followers = [(0, &driver), (1, &rider), (2, &victim)]
         .map(|(host, person)| tokio::spawn(court.clone().follow(host, person.node.clone())));
-    // Until what they repeat of the driver is older than offers live.
-    let fooled = async || {
-        let snapshot = victim.status().await.snapshot;
-        let stale = snapshot.stopped.get("stale").is_some_and(|stale| *stale > 0);
-        (stale && snapshot.drivers == RING as usize).then_some(())
-    };
-    eventually("nothing but the ring and what was true once", fooled).await;
+    // What they repeat of the driver has ended by now.
+    victim.sees_drivers(RING as usize).await;
     assert_eq!(others(&victim, &peers).await, 0, "all of its peers are attackers");
 
     let mut hasty = wish();

@@ -134,9 +134,11 @@ impl Town {
         let Self { drivers, riders, waiter, newcomer, followers, homes, .. } = &mut self;
         let (drivers, riders, waiter) = (&*drivers, &*riders, &*waiter);
         let people = People { court: &court, drivers, riders, places: &places };
-        let riding = join_all(riders.iter().map(|rider| {
-            people.ride(rider, |court| court.completed() >= enough.load(Ordering::SeqCst))
-        }));
+        let riding = join_all(
+            riders
+                .iter()
+                .map(|rider| people.ride(rider, |court| court.completed() >= enough.load(Ordering::SeqCst))),
+        );
         let story = async {
             ask_in_vain(&court, waiter).await;
             let come = async {

@@ -111,9 +111,8 @@ fn protocols(keypair: &Keypair) -> Protocols {
         .max_transmit_size(PACKET_BYTES)
         .build()
         .unwrap();
-    let exchange = request_response::Config::default()
-        .with_request_timeout(EXCHANGE)
-        .with_max_concurrent_streams(1_000);
+    let exchange =
+        request_response::Config::default().with_request_timeout(EXCHANGE).with_max_concurrent_streams(1_000);
     let spoken = [(StreamProtocol::new(MATCH_PROTOCOL), ProtocolSupport::Full)];
     let said = identify::Config::new(format!("/hailmesh/1/{NETWORK}"), keypair.public());
     Protocols {

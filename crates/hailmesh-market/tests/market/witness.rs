@@ -4,8 +4,8 @@ use ed25519_dalek::SigningKey;
 use hailmesh_market::{Event, ExchangeId, Input, Record};
 use hailmesh_types::{Amount, Hash, PublicKey};
 use hailmesh_wire::{
-    AnyStatement, Body, Confirm, EndReason, EvidenceKind, Extensions, Frame, Outcome, Receipt, Release, Signed,
-    Verified,
+    AnyStatement, Body, Confirm, EndReason, EvidenceKind, Extensions, Frame, Outcome, Receipt, Release,
+    Signed, Verified,
 };
 
 use crate::scenarios::firm_pair;

@@ -176,8 +176,7 @@ impl Attacks {
     #[must_use]
     pub fn is_exposed(&self, author: u32) -> bool {
         self.claims.iter().filter(|claim| claim.host == author).any(|claim| {
-            self.exposed.contains_key(&claim.accused)
-                && self.complete_ms(author, &claim.statements).is_some()
+            self.exposed.contains_key(&claim.accused) && self.complete_ms(author, &claim.statements).is_some()
         })
     }
 

@@ -467,12 +467,17 @@ impl Bench {
 
     fn is_met(&self, number: u32) -> bool {
         let Some(suspect) = self.suspects.get(&number) else { return true };
-        let met = |what: &&&str| {
-            suspect.heard.contains_key(**what) || is_step(what) && self.stopped_of(number, what) > 0
+        let met = |what: &str| {
+            suspect.heard.contains_key(what) || is_step(what) && self.stopped_of(number, what) > 0
         };
-        let exposed =
-            matches!(suspect.behaviour.exposure(), Exposure::None(_)) || self.attacks.is_exposed(number);
-        suspect.attempts > 0 && suspect.behaviour.met_with().iter().any(|what| met(&what)) && exposed
+        let reached = suspect.behaviour.met_with().iter().any(|what| met(what));
+        // Whoever is found out is not listened to any more, so that it may never get as far.
+        let exposed = self.attacks.is_exposed(number);
+        let expected = match suspect.behaviour.exposure() {
+            Exposure::Proof(_) => exposed,
+            Exposure::None(_) => reached || exposed,
+        };
+        suspect.attempts > 0 && expected
     }
 
     /// How often a step of admission stopped gossip of this attacker, at the most: nodes

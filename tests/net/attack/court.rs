@@ -193,6 +193,15 @@ impl Court {
         unmet.into_iter().map(|number| (number, bench.suspects[&number].behaviour)).collect()
     }
 
+    /// Those that honest nodes would have to hear, and have not so far.
+    pub(crate) fn unheard(&self) -> BTreeSet<u32> {
+        let bench = self.bench();
+        let told = |suspect: &Suspect| suspect.behaviour.met_with().iter().any(|met| is_step(met));
+        let unheard =
+            bench.suspects.iter().filter(|(number, suspect)| told(suspect) && !bench.is_met(**number));
+        unheard.map(|(number, _)| *number).collect()
+    }
+
     /// Those that lie in wait for somebody to ask them, in vain so far.
     pub(crate) fn traps(&self) -> Vec<u32> {
         let bench = self.bench();

@@ -37,7 +37,7 @@ async fn whoever_is_surrounded_is_not_bound_to_anybody_and_is_served_once_it_get
     let driver = Spec::driver().tapped(court.tap(0)).with(brief).start().await;
     let rider = Spec::rider().knows(&driver).await.tapped(court.tap(1)).with(quick).start().await;
     let mut around = Victims::new();
-    listen(&mut around, &driver).await;
+    listen(&mut around, &driver, None).await;
     let (tell, victims) = watch::channel(around.clone());
     // Where the victim is, and keen on what it asks for.
     let mut ring = Vec::new();
@@ -62,7 +62,7 @@ async fn whoever_is_surrounded_is_not_bound_to_anybody_and_is_served_once_it_get
         async || issued().await.filter(|issued| issued.millis_since(begun) > TTL_MS + 1_000).map(drop);
     eventually("a driver that has gone on", later).await;
     let victim = Spec::rider().tapped(court.tap(2)).with(quick).start().await;
-    listen(&mut around, &victim).await;
+    listen(&mut around, &victim, None).await;
     tell.send_replace(around);
     let followers = [(0, &driver), (1, &rider), (2, &victim)]
         .map(|(host, person)| tokio::spawn(court.clone().follow(host, person.node.clone())));

@@ -1,6 +1,6 @@
 //! Drives an attacker's program over real connections.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -30,8 +30,17 @@ const KEPT_WAITING: Duration = Duration::from_secs(12);
 /// How often it asks again when its stream is refused: a node takes so many at a time.
 const TRIES: u32 = 8;
 
-/// Whom an attacker stands next to, and where they are.
-pub(crate) type Victims = BTreeMap<PeerId, Multiaddr>;
+/// Whom attackers stand next to.
+pub(crate) type Victims = BTreeMap<PeerId, Victim>;
+
+/// One of them.
+#[derive(Clone)]
+pub(crate) struct Victim {
+    /// Where it listens.
+    pub(crate) addr: Multiaddr,
+    /// The only attackers that may find it; none: all.
+    pub(crate) only: Option<BTreeSet<u32>>,
+}
 
 /// A running attacker.
 pub(crate) struct Attacker {
@@ -163,7 +172,10 @@ impl Host {
     }
 
     fn dial(&mut self) {
-        for (peer, addr) in self.victims.borrow().clone() {
+        for (peer, Victim { addr, only }) in self.victims.borrow().clone() {
+            if only.is_some_and(|only| !only.contains(&self.number)) {
+                continue;
+            }
             let dial = DialOpts::peer_id(peer)
                 .addresses(vec![addr])
                 .condition(PeerCondition::DisconnectedAndNotDialing)

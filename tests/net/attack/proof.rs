@@ -120,7 +120,7 @@ async fn an_honest_node_with_a_fault_is_noticed() {
         .map(|(host, person)| tokio::spawn(court.clone().follow(host, person.node.clone())));
     let mut around = Victims::new();
     for person in [&driver, &rider] {
-        listen(&mut around, person).await;
+        listen(&mut around, person, None).await;
     }
     let (_tell, victims) = watch::channel(around);
     let faulty = Attacker::start_disguised(100, Behaviour::TwoStories, setup([5; 32], 0), &court, victims);

@@ -1,6 +1,6 @@
 //! A small town of honest nodes, and the attackers that come to it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::court::Court;
-use super::host::{Attacker, Victims};
+use super::host::{Attacker, Victim, Victims};
 use super::people::{DURING, People};
 use crate::city::{DEADLINE, HERE, NETWORK, Person, Spec, eventually, wish};
 
@@ -31,9 +31,10 @@ const RIDERS: usize = 2;
 const HOSTILE: u32 = 100;
 /// Within this time every attack must have taken place and have been found out.
 const MET: Duration = Duration::from_secs(100);
-/// When somebody new comes to town, who knows only attackers: offers of the beginning are
-/// old by then, and whatever it hears it hears from them.
+/// When somebody new comes to town: offers of the beginning are old by then.
 const NEW: Duration = Duration::from_secs(12);
+/// When it comes though more than one attack waits for it, which may get in each other's way.
+const NEW_LATEST: Duration = Duration::from_secs(30);
 /// How often honest nodes are asked what they have stopped.
 const LOOK: Duration = Duration::from_millis(400);
 /// Honest rides that must be completed after the attackers have gone.
@@ -121,7 +122,7 @@ impl Town {
         let court = self.court.clone();
         let (tell_victims, victims) = watch::channel(Victims::new());
         for (_, person) in self.people() {
-            tell(&tell_victims, person).await;
+            tell(&tell_victims, person, None).await;
         }
         let (mut attackers, mut places) = (Vec::new(), Vec::new());
         for (number, behaviour) in (HOSTILE..).zip(behaviours) {
@@ -144,7 +145,9 @@ impl Town {
             let come = async {
                 let host = DRIVERS + RIDERS + 1;
                 let person = settle(&court, homes, followers, host, Spec::rider()).await;
-                tell(&tell_victims, &person).await;
+                // It hears nothing but what attackers tell it that need somebody to listen.
+                let only = Some(court.unheard()).filter(|unheard| !unheard.is_empty());
+                tell(&tell_victims, &person, only).await;
                 &*newcomer.insert(person)
             };
             watch_over(&people, waiter, come).await;
@@ -218,16 +221,16 @@ async fn settle(
 }
 
 /// Tells attackers where somebody is.
-async fn tell(victims: &watch::Sender<Victims>, person: &Person) {
+async fn tell(victims: &watch::Sender<Victims>, person: &Person, only: Option<BTreeSet<u32>>) {
     let mut known = victims.borrow().clone();
-    listen(&mut known, person).await;
+    listen(&mut known, person, only).await;
     victims.send_replace(known);
 }
 
 /// Notes where somebody listens.
-pub(crate) async fn listen(victims: &mut Victims, person: &Person) {
+pub(crate) async fn listen(victims: &mut Victims, person: &Person, only: Option<BTreeSet<u32>>) {
     let status = person.status().await;
-    victims.insert(status.peer_id, status.listen[0].clone());
+    victims.insert(status.peer_id, Victim { addr: status.listen[0].clone(), only });
 }
 
 /// Keys and place of the attacker with this number.
@@ -279,9 +282,8 @@ async fn watch_over<'n>(people: &People<'_>, waiter: &Person, come: impl Future<
             let snapshot = person.status().await.snapshot;
             court.stopped(host, snapshot.stopped, snapshot.accepted);
         }
-        if begun.elapsed() >= NEW
-            && let Some(come) = come.take()
-        {
+        let waits = begun.elapsed() < NEW || court.unheard().len() > 1 && begun.elapsed() < NEW_LATEST;
+        if !waits && let Some(come) = come.take() {
             newcomer = Some(come.await);
         }
         let unmet = court.unmet();

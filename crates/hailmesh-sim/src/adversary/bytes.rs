@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
-use hailmesh_types::Duration;
+use hailmesh_types::{Duration, Timestamp};
 use hailmesh_wire::{Body, DriverOffer, Extensions, Header, Heard, Kind, Signatures, Topic};
 
 use super::Adversary;
@@ -172,9 +172,14 @@ impl Adversary for NonCanonical {
 
 /// Signatures of others in another form: `s` plus the order of the group, or a sign bit.
 #[derive(Default)]
-pub(super) struct Malleated;
+pub(super) struct Malleated {
+    next: Option<Timestamp>,
+}
 
 impl Malleated {
+    /// Time between two that are sent ahead.
+    const PAUSE: Duration = Duration::from_secs(3);
+
     fn plus_order(bytes: &mut [u8]) {
         let start = bytes.len() - 32;
         let mut carry = 0;
@@ -207,10 +212,12 @@ impl Adversary for Malleated {
         }
     }
 
-    // Ahead of the good one: who knows it already does not look at the signature.
+    // Ahead of the good one: who knows that already does not look at the signature.
     fn on_gossip(&mut self, stage: &mut Stage, topic: &Topic, heard: &Heard) {
-        let is_offer = heard.header().is_ok_and(|header| header.kind().is_ok_and(Kind::is_gossip));
-        if is_offer && stage.draw(8) == 0 {
+        let kind = heard.header().ok().and_then(|header| header.kind().ok());
+        let is_offer = matches!(kind, Some(Kind::DriverOffer | Kind::RiderOffer));
+        if is_offer && self.next.is_none_or(|next| next <= stage.now()) {
+            self.next = Some(stage.now() + Self::PAUSE);
             Self::twist(stage, topic, heard);
         }
     }

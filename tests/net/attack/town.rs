@@ -31,9 +31,10 @@ const RIDERS: usize = 2;
 const HOSTILE: u32 = 100;
 /// Within this time every attack must have taken place and have been found out.
 const MET: Duration = Duration::from_secs(100);
-/// When somebody new comes to town: offers of the beginning are old by then.
+/// When two more come to town: offers of the beginning are old by then.
 const NEW: Duration = Duration::from_secs(12);
-/// When it comes though more than one attack waits for it, which may get in each other's way.
+/// When they come though more than one attack waits for somebody to listen, which may get
+/// in each other's way.
 const NEW_LATEST: Duration = Duration::from_secs(30);
 /// How often honest nodes are asked what they have stopped.
 const LOOK: Duration = Duration::from_millis(400);
@@ -87,7 +88,7 @@ pub(crate) struct Town {
     riders: Vec<Person>,
     /// A rider who wants what nobody has, and says so.
     waiter: Person,
-    newcomer: Option<Person>,
+    newcomers: Vec<Person>,
     followers: Vec<JoinHandle<()>>,
     homes: TempDir,
 }
@@ -106,11 +107,11 @@ impl Town {
         }
         let waiter = people.pop().expect("the last one");
         let riders = people.split_off(DRIVERS);
-        Self { court, drivers: people, riders, waiter, newcomer: None, followers, homes }
+        Self { court, drivers: people, riders, waiter, newcomers: Vec::new(), followers, homes }
     }
 
     fn people(&self) -> impl Iterator<Item = (u32, &Person)> {
-        let people = self.drivers.iter().chain(&self.riders).chain([&self.waiter]).chain(&self.newcomer);
+        let people = self.drivers.iter().chain(&self.riders).chain([&self.waiter]).chain(&self.newcomers);
         (0..).zip(people)
     }
 
@@ -132,7 +133,7 @@ impl Town {
             places.push((number, place));
         }
         let enough = AtomicU32::new(u32::MAX);
-        let Self { drivers, riders, waiter, newcomer, followers, homes, .. } = &mut self;
+        let Self { drivers, riders, waiter, newcomers, followers, homes, .. } = &mut self;
         let (drivers, riders, waiter) = (&*drivers, &*riders, &*waiter);
         let people = People { court: &court, drivers, riders, places: &places };
         let riding = join_all(
@@ -143,12 +144,18 @@ impl Town {
         let story = async {
             ask_in_vain(&court, waiter).await;
             let come = async {
-                let host = DRIVERS + RIDERS + 1;
-                let person = settle(&court, homes, followers, host, Spec::rider()).await;
-                // It hears nothing but what attackers tell it that need somebody to listen.
+                let mut settle = async |spec| {
+                    let host = DRIVERS + RIDERS + 1 + newcomers.len();
+                    newcomers.push(settle(&court, homes, followers, host, spec).await);
+                };
+                // One who hears from honest people what is true now, and one who hears
+                // nothing but what attackers tell it that need somebody to listen.
+                settle(Spec::rider().knows(&drivers[0]).await).await;
+                settle(Spec::rider()).await;
+                tell(&tell_victims, &newcomers[0], None).await;
                 let only = Some(court.unheard()).filter(|unheard| !unheard.is_empty());
-                tell(&tell_victims, &person, only).await;
-                &*newcomer.insert(person)
+                tell(&tell_victims, &newcomers[1], only).await;
+                &newcomers[..]
             };
             watch_over(&people, waiter, come).await;
             let mut players = BTreeMap::new();
@@ -182,7 +189,7 @@ impl Town {
             bounds(&court, host, &person.status().await);
             rides(&court, host, person).await;
         }
-        let people = self.drivers.into_iter().chain(self.riders).chain([self.waiter]).chain(self.newcomer);
+        let people = self.drivers.into_iter().chain(self.riders).chain([self.waiter]).chain(self.newcomers);
         let specs = join_all(people.map(Person::stop)).await;
         for follower in self.followers {
             timeout(DEADLINE, follower).await.expect("a node that has ended says no more").unwrap();
@@ -269,25 +276,25 @@ fn beside(number: u32) -> GeoPoint {
 }
 
 /// Looks at what honest nodes make of it until every attack has been met; in between
-/// somebody new comes.
-async fn watch_over<'n>(people: &People<'_>, waiter: &Person, come: impl Future<Output = &'n Person>) {
+/// two more come.
+async fn watch_over<'n>(people: &People<'_>, waiter: &Person, come: impl Future<Output = &'n [Person]>) {
     let People { court, drivers, riders, .. } = *people;
     let (begun, mut every) = (Instant::now(), interval(LOOK));
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut come, mut newcomer) = (Some(come), None);
+    let (mut come, mut newcomers) = (Some(come), &[][..]);
     loop {
         every.tick().await;
-        let all = drivers.iter().chain(riders).chain([waiter]).chain(newcomer);
+        let all = drivers.iter().chain(riders).chain([waiter]).chain(newcomers);
         for (host, person) in (0..).zip(all) {
             let snapshot = person.status().await.snapshot;
             court.stopped(host, snapshot.stopped, snapshot.accepted);
         }
         let waits = begun.elapsed() < NEW || court.unheard().len() > 1 && begun.elapsed() < NEW_LATEST;
         if !waits && let Some(come) = come.take() {
-            newcomer = Some(come.await);
+            newcomers = come.await;
         }
         let unmet = court.unmet();
-        if newcomer.is_some() && unmet.is_empty() && court.completed() >= DURING {
+        if come.is_none() && unmet.is_empty() && court.completed() >= DURING {
             return;
         }
         if begun.elapsed() >= MET {

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use hailmesh_net::Tap;
 use hailmesh_node::clock::Clock;
 use hailmesh_node::config::Settings;
 use hailmesh_node::home::Home;
@@ -14,7 +15,7 @@ use hailmesh_node::wire::{Receipt, ReceiptFacts, RideState};
 use hailmesh_node::{
     EventItem, Node, NodeConfig, NodeError, NodeEvent, NodeHandle, NodeStatus, SearchRequest,
 };
-use hailmesh_types::{AgreementId, Class, Features, GeoPoint, Private, Seats, Text};
+use hailmesh_types::{AgreementId, Class, Features, GeoPoint, Private, PublicKey, Seats, Text};
 use prometheus_client::registry::Registry;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -44,6 +45,7 @@ pub(crate) struct Spec {
     pub(crate) settings: Settings,
     home: Option<PathBuf>,
     clock_ms: i64,
+    tap: Option<Tap>,
 }
 
 impl Spec {
@@ -54,7 +56,7 @@ impl Spec {
         settings.network.mdns = false;
         settings.timers.offer_change_ms = 0;
         settings.timers.withdraw_ms = 0;
-        Self { role, settings, home: None, clock_ms: 0 }
+        Self { role, settings, home: None, clock_ms: 0, tap: None }
     }
 
     /// A driver in the middle of the city, who agrees by itself.
@@ -79,9 +81,9 @@ impl Spec {
         Self::new(None)
     }
 
-    /// Its only way into the network.
+    /// A way into the network; there are no others but those it is told.
     pub(crate) async fn knows(mut self, other: &Person) -> Self {
-        self.settings.network.bootstrap = vec![other.node.invite().await.unwrap()];
+        self.settings.network.bootstrap.push(other.node.invite().await.unwrap());
         self
     }
 
@@ -95,6 +97,18 @@ impl Spec {
     pub(crate) fn ahead(mut self, ms: i64) -> Self {
         self.clock_ms = ms;
         self
+    }
+
+    /// Shows what reaches it, on the right clock.
+    pub(crate) fn tapped(mut self, tap: Tap) -> Self {
+        self.tap = Some(tap);
+        self
+    }
+
+    /// The folder of its journal and the identity that the journal belongs to.
+    pub(crate) fn journal(&self) -> (PathBuf, PublicKey) {
+        let home = Home::open(self.home.as_ref().expect("it has a home")).unwrap();
+        (home.store(), IdentityKey::load(&home, None).unwrap().public())
     }
 
     pub(crate) fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
@@ -116,7 +130,11 @@ impl Spec {
     /// up after it, which in one process takes a moment.
     pub(crate) async fn start(self) -> Person {
         let started = eventually("a free home", async || {
-            match Node::start_with_clock(self.config(), Clock::with_offset(self.clock_ms)).await {
+            let started = match self.tap.clone() {
+                Some(tap) => Node::start_with_network(self.config(), |network| network.tap = Some(tap)).await,
+                None => Node::start_with_clock(self.config(), Clock::with_offset(self.clock_ms)).await,
+            };
+            match started {
                 Ok(started) => Some(started),
                 Err(error) if error.exit_code() == 6 => None,
                 Err(error) => panic!("the node does not start: {error}"),

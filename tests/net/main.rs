@@ -4,6 +4,7 @@
 //! Every node listens on a free port of the loopback interface and finds the others only
 //! by the addresses it is given, so all tests can run at a time.
 
+mod attack;
 mod book;
 mod city;
 mod clocks;

@@ -341,8 +341,9 @@ impl Engine {
         verdict: hailmesh_market::Verdict,
     ) {
         self.metrics.verdict(verdict);
-        let message = translate::token(message);
-        self.link.send(net::Command::Judge { message, verdict: translate::verdict(verdict) }).await;
+        let (message, verdict) = (translate::token(message), translate::verdict(verdict));
+        self.link.tap(net::Tapped::Judged { id: message.id, verdict });
+        self.link.send(net::Command::Judge { message, verdict }).await;
     }
 
     fn notify(&mut self, event: Event) {

@@ -24,6 +24,7 @@ pub mod adversary;
 pub mod baseline;
 pub mod city;
 pub mod import;
+pub mod judge;
 pub mod outcome;
 pub mod policy;
 pub mod report;

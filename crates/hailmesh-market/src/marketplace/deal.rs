@@ -122,7 +122,9 @@ impl Deal {
         let request = typed(&said, Kind::Request, signatures)?.ok_or("the REQUEST is missing")?;
         let accept = typed(&said, Kind::Accept, signatures)?.ok_or("the ACCEPT is missing")?;
         let mut deal = Self::new(bound, offer, typed(&said, Kind::Counter, signatures)?, request, accept);
-        deal.confirm = typed(&said, Kind::Confirm, signatures)?;
+        // The first: one that came later contradicts it and counts for nothing (P6.9).
+        let confirm = said.iter().find(|said| said.kind == Kind::Confirm);
+        deal.confirm = confirm.map(|said| verified(said, signatures)).transpose()?;
         let cosign = typed::<Cosign>(&said, Kind::Cosign, signatures)?;
         deal.complete = match cosign.and_then(|cosign| find(&said, &cosign.body().complete_id)) {
             // The last word is what both signed, not what was proposed last (P6.17).

@@ -204,13 +204,21 @@ pub(super) fn view_of(ride: RideId, entry: &Ride, deal: Option<&Deal>, with: Opt
 
 /// The receipt of a deal, if there is anything to prove.
 pub(super) fn receipt_of(deal: &Deal, network: &NetworkName, certs: Vec<Arc<[u8]>>) -> Option<Vec<u8>> {
-    deal.confirm.as_ref()?;
+    let confirm = deal.confirm.as_ref()?.id();
+    let ended = deal.ended.and_then(|ended| ended.proof);
     let belongs = |kind: Kind| !matches!(kind, Kind::Status | Kind::EnRoute | Kind::Reject);
-    // Of repeated statements only the one that counts: the last of its side, and of
-    // COMPLETEs the one that was co-signed, which need not be the last (P6.17).
-    let counts = |said: &Said| {
-        said.kind == Kind::Complete
-            || deal.last_said(said.kind, said.own).is_some_and(|last| last.id == said.id)
+    // Of repeated statements only the one that counts: the CONFIRM that was acknowledged
+    // and the end that ended it, whatever contradicts them (P10.2); of COMPLETEs the one
+    // that was co-signed, which need not be the last (P6.17); else the last of its side.
+    let counts = |said: &Said| match said.kind {
+        Kind::Complete => true,
+        Kind::Confirm => said.id == confirm,
+        _ if ended == Some(said.id) => true,
+        kind => {
+            let alike = |other: &&Said| other.kind == kind && other.own == said.own;
+            let ends = deal.said.iter().filter(alike).any(|other| ended == Some(other.id));
+            !ends && deal.last_said(kind, said.own).is_some_and(|last| last.id == said.id)
+        }
     };
     let statements = deal.said.iter().filter(|said| belongs(said.kind) && counts(said));
     let bytes: Vec<Arc<[u8]>> = statements.map(|said| Arc::clone(&said.bytes)).collect();

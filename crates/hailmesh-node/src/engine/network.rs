@@ -123,6 +123,13 @@ impl Link {
         self.asks.clear();
     }
 
+    /// Shows something to whoever looks.
+    pub(super) fn tap(&self, tapped: net::Tapped<'_>) {
+        if let Some(tap) = &self.config.tap {
+            tap.see(tapped);
+        }
+    }
+
     /// The addresses to offer now.
     pub(crate) fn offered(&self) -> Vec<Address> {
         translate::offered(self.handle.addresses())
@@ -190,9 +197,7 @@ impl Engine {
     pub(super) async fn on_network(&mut self, event: Event) {
         match event {
             Event::Gossip { message, topic, data } => {
-                if let Some(tap) = &self.link.config.tap {
-                    tap.see(net::Tapped::Received { id: message.id });
-                }
+                self.link.tap(net::Tapped::Received { id: message.id });
                 self.input(Input::Gossip {
                     message: translate::message_ref(message),
                     topic,
@@ -201,11 +206,13 @@ impl Engine {
                 .await;
             }
             Event::Request { exchange, peer, frame } => {
+                self.link.tap(net::Tapped::Asked { peer, frame: &frame });
                 let exchange = self.link.exchange(exchange);
                 self.input(Input::Request { exchange, peer, frame }).await;
             }
             Event::Response { ask, peer, frame } => {
                 if let Some(ask) = self.link.answered(ask) {
+                    self.link.tap(net::Tapped::Answered { peer, frame: &frame });
                     self.input(Input::Response { ask, peer, frame }).await;
                 }
             }

@@ -102,7 +102,7 @@ behaviours! {
     WeakKeys = "weak-keys", bytes::WeakKeys, UNSIGNED, ["key"];
     /// Other encodings of a good offer.
     NonCanonical = "non-canonical", bytes::NonCanonical, UNSIGNED, ["envelope", "body"];
-    /// Other forms of the signatures of others.
+    /// Other forms of the signatures of others, some of them sent ahead of the good ones.
     Malleated = "malleated", bytes::Malleated, UNSIGNED, ["signature"];
     /// Broken copies of good offers, to take their place in a cache.
     ForgedCopies = "forged-copies", bytes::ForgedCopies, UNSIGNED, ["signature"];
@@ -180,7 +180,8 @@ behaviours! {
     WrongDriver = "wrong-driver", riding::WrongDriver, UNSIGNED, ["answered with REFUSED unknown"];
     /// A CONFIRM under another ride key than asked.
     AnothersConfirm = "anothers-confirm", riding::Rider<riding::AnothersConfirm>, UNSIGNED,
-        ["answered with REJECT bad", "answered with REFUSED bad", "answered with REFUSED unknown"];
+        ["answered with REJECT bad", "answered with REJECT unknown", "answered with REFUSED bad",
+            "answered with REFUSED unknown"];
     /// A CONFIRM that opens another place, or none.
     BadOpening = "bad-opening", riding::Rider<riding::BadOpening>, UNSIGNED, ["answered with REJECT bad"];
     /// Releases and co-signs what others agreed on.

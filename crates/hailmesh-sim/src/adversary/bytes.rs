@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
-use hailmesh_types::Duration;
+use hailmesh_types::{Duration, Timestamp};
 use hailmesh_wire::{Body, DriverOffer, Extensions, Header, Heard, Kind, Signatures, Topic};
 
 use super::Adversary;
@@ -172,9 +172,14 @@ impl Adversary for NonCanonical {
 
 /// Signatures of others in another form: `s` plus the order of the group, or a sign bit.
 #[derive(Default)]
-pub(super) struct Malleated;
+pub(super) struct Malleated {
+    next: Option<Timestamp>,
+}
 
 impl Malleated {
+    /// Time between two that are sent ahead.
+    const PAUSE: Duration = Duration::from_secs(3);
+
     fn plus_order(bytes: &mut [u8]) {
         let start = bytes.len() - 32;
         let mut carry = 0;
@@ -186,9 +191,8 @@ impl Malleated {
     }
 }
 
-impl Adversary for Malleated {
-    fn on_timer(&mut self, stage: &mut Stage) {
-        let Some((topic, heard)) = stage.some_message() else { return };
+impl Malleated {
+    fn twist(stage: &mut Stage, topic: &Topic, heard: &Heard) {
         let mut shifted = heard.bytes().to_vec();
         Self::plus_order(&mut shifted);
         let mut turned = heard.bytes().to_vec();
@@ -197,6 +201,24 @@ impl Adversary for Malleated {
         for bytes in [shifted, turned] {
             stage.attempt();
             stage.publish(topic.clone(), bytes);
+        }
+    }
+}
+
+impl Adversary for Malleated {
+    fn on_timer(&mut self, stage: &mut Stage) {
+        if let Some((topic, heard)) = stage.some_message() {
+            Self::twist(stage, &topic, &heard);
+        }
+    }
+
+    // Ahead of the good one: who knows that already does not look at the signature.
+    fn on_gossip(&mut self, stage: &mut Stage, topic: &Topic, heard: &Heard) {
+        let kind = heard.header().ok().and_then(|header| header.kind().ok());
+        let is_offer = matches!(kind, Some(Kind::DriverOffer | Kind::RiderOffer));
+        if is_offer && self.next.is_none_or(|next| next <= stage.now()) {
+            self.next = Some(stage.now() + Self::PAUSE);
+            Self::twist(stage, topic, heard);
         }
     }
 }

@@ -18,7 +18,6 @@ use self::count::delays_of;
 use self::sample::SAMPLE_MS;
 use self::setup::{config, shown, signatures};
 use self::watch::Watch;
-use super::attacks::AttackTally;
 use super::driver::DriverPerson;
 use super::fault::Mischief;
 use super::host::{Arrival, EXCHANGE_MS, Host, Outgoing, Person, What};
@@ -31,6 +30,7 @@ use super::settle::Settled;
 use super::shard::{Shard, Spread, Window};
 use super::travel::RoadTimes;
 use crate::adversary::Behaviour;
+use crate::judge::AttackTally;
 use crate::outcome::{Moment, RideOutcome, RunOutcome, Traffic};
 use crate::policy::Policy;
 use crate::roads::Roads;
@@ -512,7 +512,7 @@ impl Engine {
             What::Dial(to) => self.dial(shards, at_ms, from, to),
             What::Moved(address) => self.moved(from, address),
             What::Hint(peer, addresses) => self.hinted(from, peer, addresses),
-            What::Forgot => self.oracle.forgot(from),
+            What::Forgot => self.oracle.bindings.forgot(from),
             What::Violation(text) => self.oracle.violation(at_ms, text),
         }
     }
@@ -604,7 +604,7 @@ impl Engine {
             self.traffic.node_s = node_ms as f64 / 1_000.0;
             self.traffic.view_share = if self.view.1 == 0 { 1.0 } else { self.view.0 / self.view.1 as f64 };
         }
-        self.traffic.double_bookings = self.oracle.double_bookings;
+        self.traffic.double_bookings = self.oracle.bindings.double_bookings();
         let outcome = RunOutcome {
             policy,
             fleet,
@@ -620,7 +620,7 @@ impl Engine {
         };
         Run {
             outcome,
-            agreements: self.oracle.firm,
+            agreements: self.oracle.bindings.firm(),
             exposures: self.oracle.exposures,
             tallies: self.oracle.attacks.tallies(),
             violations: self.oracle.violations,

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use hailmesh_types::Resolution;
 
-use super::attacks::AttackTally;
 use super::engine::{Run, run};
 use super::settings::{Partition, RunError, Settings, Signing};
 use crate::adversary::Behaviour;
+use crate::judge::AttackTally;
 use crate::outcome::RunOutcome;
 use crate::policy::Policy;
 use crate::scenario::{GridCity, Scenario, ScenarioError};

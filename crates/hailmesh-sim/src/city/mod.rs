@@ -14,11 +14,10 @@
 //! * `host`: one marketplace with its journal, its clock and its failures.
 //! * `driver`, `rider`: what people do; `hostile`: what others do.
 //! * `shard`, `engine`: windows, threads, order.
-//! * `oracle`, `audit`: what must hold whatever happens; `settle`: what must hold soon after;
-//!   `attacks`: what must become of attackers.
+//! * `oracle` with the [judges](crate::judge), `audit`: what must hold whatever happens;
+//!   `settle`: what must hold soon after.
 //! * [`fault`], `mishap`: what goes wrong, by a plan; `trial`, `trials`: such plans at random.
 
-mod attacks;
 mod audit;
 mod driver;
 mod engine;
@@ -39,7 +38,7 @@ mod travel;
 mod trial;
 mod trials;
 
-pub use attacks::AttackTally;
+pub use crate::judge::AttackTally;
 pub use engine::{Progress, Run, run};
 pub use fault::{Broken, Faults, Mischief};
 pub use kit::{City, Report};

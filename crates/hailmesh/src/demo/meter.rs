@@ -96,6 +96,7 @@ impl Meter {
                 Tapped::Received { id } => passing.received(node, id, now),
                 Tapped::Joined(topic) => passing.joined(node, topic),
                 Tapped::Left(topic) => passing.left(node, topic),
+                Tapped::Judged { .. } | Tapped::Asked { .. } | Tapped::Answered { .. } => {}
             });
         })
     }

@@ -8,8 +8,9 @@ use hailmesh_wire::{Evidence, NetworkId, Signatures, Signed, evidence};
 
 use crate::adversary::{Behaviour, Player};
 
-/// Within this time evidence must be found once somebody honest has read what it takes.
-const EXPOSED_WITHIN_MS: u64 = 60_000;
+/// Within this time evidence must be found once somebody honest has read what it takes,
+/// milliseconds.
+pub const EXPOSED_WITHIN_MS: u64 = 60_000;
 
 /// What became of one attack, over all who tried it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,9 +57,12 @@ struct Exposed {
     hosts: BTreeSet<u32>,
 }
 
-/// The part of the oracle that looks at attackers.
+/// Looks at attackers: what they own up to, who has read it, and whom honest nodes accuse.
+///
+/// Hosts, honest and hostile, go by numbers that whoever judges gives them; times are
+/// milliseconds since the start of the run.
 #[derive(Default)]
-pub(super) struct Attacks {
+pub struct Attacks {
     keys: BTreeSet<PublicKey>,
     claims: Vec<Claim>,
     /// Who has read what from which attacker, and when first. What a third one passes on is
@@ -72,20 +76,37 @@ pub(super) struct Attacks {
 }
 
 impl Attacks {
-    pub(super) fn key(&mut self, key: PublicKey) {
+    /// This key belongs to an attacker, so that it may be accused.
+    pub fn key(&mut self, key: PublicKey) {
         self.keys.insert(key);
     }
 
-    pub(super) fn claim(&mut self, host: u32, accused: PublicKey, statements: Vec<StatementId>) {
+    /// Whether a key belongs to an attacker.
+    #[must_use]
+    pub fn is_hostile(&self, key: &PublicKey) -> bool {
+        self.keys.contains(key)
+    }
+
+    /// An attacker owns up: these statements of this key contradict each other.
+    pub fn claim(&mut self, host: u32, accused: PublicKey, statements: Vec<StatementId>) {
         self.claims.push(Claim { host, accused, statements });
     }
 
-    pub(super) fn read(&mut self, at_ms: u64, host: u32, from: u32, statement: StatementId) {
+    /// An honest host has read a statement that an attacker said to it, or published.
+    pub fn read(&mut self, at_ms: u64, host: u32, from: u32, statement: StatementId) {
         self.reads.entry((from, statement)).or_default().entry(host).or_insert(at_ms);
     }
 
-    /// An honest node holds this evidence. Says what must not be.
-    pub(super) fn exposed(
+    /// An honest host says that it holds evidence against this key. Says what must not be.
+    pub fn accused(&mut self, at_ms: u64, host: u32, accused: PublicKey) -> Option<String> {
+        let entry = self.exposed.entry(accused);
+        let exposed = entry.or_insert_with(|| Exposed { first_ms: at_ms, hosts: BTreeSet::new() });
+        exposed.hosts.insert(host);
+        (!self.keys.contains(&accused)).then(|| format!("host {host} accuses an honest key"))
+    }
+
+    /// An honest host holds this evidence. Says what must not be.
+    pub fn exposed(
         &mut self,
         at_ms: u64,
         host: u32,
@@ -94,11 +115,8 @@ impl Attacks {
         network: &NetworkName,
         signatures: &dyn Signatures,
     ) -> Option<String> {
-        let entry = self.exposed.entry(accused);
-        let exposed = entry.or_insert_with(|| Exposed { first_ms: at_ms, hosts: BTreeSet::new() });
-        exposed.hosts.insert(host);
-        if !self.keys.contains(&accused) {
-            return Some(format!("host {host} accuses an honest key"));
+        if let Some(wrong) = self.accused(at_ms, host, accused) {
+            return Some(wrong);
         }
         let name = *blake3::hash(bytes).as_bytes();
         if !self.sound.contains(&name) {
@@ -124,8 +142,8 @@ impl Attacks {
         })
     }
 
-    /// What an attacker has done, at the end.
-    pub(super) fn tally(&mut self, host: u32, behaviour: Behaviour, player: Option<&Player>) {
+    /// What an attacker has done, at the end; without a player it never began.
+    pub fn tally(&mut self, host: u32, behaviour: Behaviour, player: Option<&Player>) {
         self.by_host.insert(host, behaviour);
         let tally = self.entry(behaviour);
         tally.nodes += 1;
@@ -136,8 +154,8 @@ impl Attacks {
         }
     }
 
-    /// What honest nodes made of the gossip of an attacker.
-    pub(super) fn judged(&mut self, host: u32, step: &str, count: u64) {
+    /// What honest nodes made of the gossip of an attacker; after [`Attacks::tally`].
+    pub fn judged(&mut self, host: u32, step: &str, count: u64) {
         let Some(behaviour) = self.by_host.get(&host).copied() else { return };
         *self.entry(behaviour).met.entry(step.to_owned()).or_default() += count;
     }
@@ -153,8 +171,26 @@ impl Attacks {
         first.keys().filter_map(all).min()
     }
 
-    /// Judges what attackers own up to, at the end. Says what must not be.
-    pub(super) fn close(&mut self, end_ms: u64) -> Vec<(u64, String)> {
+    /// Whether evidence was found against a key of this attacker after some honest host had
+    /// read all that it takes.
+    #[must_use]
+    pub fn is_exposed(&self, author: u32) -> bool {
+        self.claims.iter().filter(|claim| claim.host == author).any(|claim| {
+            self.exposed.contains_key(&claim.accused) && self.complete_ms(author, &claim.statements).is_some()
+        })
+    }
+
+    /// Contradictions that some honest host has read as a whole, and nobody holds evidence of.
+    #[must_use]
+    pub fn unexposed(&self) -> usize {
+        let open = self.claims.iter().filter(|claim| !self.exposed.contains_key(&claim.accused));
+        open.filter(|claim| self.complete_ms(claim.host, &claim.statements).is_some()).count()
+    }
+
+    /// Judges what attackers own up to, at the end; what was read less than
+    /// [`EXPOSED_WITHIN_MS`] before it need not be exposed yet. Says when and what must not
+    /// be. After [`Attacks::tally`].
+    pub fn close(&mut self, end_ms: u64) -> Vec<(u64, String)> {
         let mut wrong = Vec::new();
         for claim in std::mem::take(&mut self.claims) {
             let Some(behaviour) = self.by_host.get(&claim.host).copied() else { continue };
@@ -188,7 +224,9 @@ impl Attacks {
         wrong
     }
 
-    pub(super) fn tallies(self) -> Vec<AttackTally> {
+    /// What became of each attack.
+    #[must_use]
+    pub fn tallies(self) -> Vec<AttackTally> {
         self.tallies.into_values().collect()
     }
 }

@@ -31,8 +31,7 @@ async fn others(person: &Person, known: &BTreeSet<hailmesh_net::PeerId>) -> usiz
     person.node.peers().await.iter().filter(|peer| !known.contains(&peer_id(&peer.key))).count()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_is_surrounded_is_not_bound_to_anybody_and_is_served_once_it_gets_out() {
+pub(super) async fn whoever_is_surrounded_is_not_bound_to_anybody_and_is_served_once_it_gets_out() {
     let court = Court::new();
     let driver = Spec::driver().tapped(court.tap(0)).with(brief).start().await;
     let rider = Spec::rider().knows(&driver).await.tapped(court.tap(1)).with(quick).start().await;

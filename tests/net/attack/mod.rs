@@ -109,3 +109,13 @@ async fn every_attack_meets_real_nodes_and_harms_nobody() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
+
+/// Side by side, because most of each is waiting for nodes to lose patience.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn attacks_on_connections_harm_nobody() {
+    tokio::join!(
+        Box::pin(eclipse::whoever_is_surrounded_is_not_bound_to_anybody_and_is_served_once_it_gets_out()),
+        Box::pin(slow::streams_that_are_never_finished_are_let_go_and_hold_nobody_up()),
+        Box::pin(slow::a_peer_that_reads_a_few_bytes_a_second_is_let_go_and_holds_nobody_up()),
+    );
+}

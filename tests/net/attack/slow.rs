@@ -162,8 +162,7 @@ async fn ride(driver: &Person, rider: &Person) {
     ride.finish(driver, rider).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn streams_that_are_never_finished_are_let_go_and_hold_nobody_up() {
+pub(super) async fn streams_that_are_never_finished_are_let_go_and_hold_nobody_up() {
     let driver = Spec::driver().start().await;
     let rider = Spec::rider().knows(&driver).await.start().await;
     let status = driver.status().await;
@@ -199,8 +198,7 @@ async fn streams_that_are_never_finished_are_let_go_and_hold_nobody_up() {
     rider.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_peer_that_reads_a_few_bytes_a_second_is_let_go_and_holds_nobody_up() {
+pub(super) async fn a_peer_that_reads_a_few_bytes_a_second_is_let_go_and_holds_nobody_up() {
     let driver = Spec::driver().start().await;
     let rider = Spec::rider().knows(&driver).await.start().await;
     let status = driver.status().await;

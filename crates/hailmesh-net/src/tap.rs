@@ -1,8 +1,9 @@
-//! A tap on the gossip of a node, for whoever runs it and wants to measure.
+//! A tap on the gossip and the exchanges of a node, for whoever runs it and wants to measure.
 
 use std::fmt;
 use std::sync::Arc;
 
+use hailmesh_types::PeerKey;
 use hailmesh_wire::Topic;
 use tokio::time::Instant;
 
@@ -24,6 +25,15 @@ pub enum Tapped<'a> {
     Received {
         /// The message id (P13.4).
         id: [u8; 16],
+        /// The whole signed message.
+        data: &'a [u8],
+    },
+    /// A frame of a peer is about to be read: what it asks or what it answers.
+    Frame {
+        /// Whose, authenticated.
+        peer: PeerKey,
+        /// The frame, without padding.
+        frame: &'a [u8],
     },
     /// The node listens to a topic from now on.
     Joined(&'a Topic),
@@ -31,7 +41,7 @@ pub enum Tapped<'a> {
     Left(&'a Topic),
 }
 
-/// Sees the gossip of a node pass: called at once, on the node's own tasks, so that it has
+/// Sees the gossip and the frames of a node pass: called at once, on the node's own tasks, so that it has
 /// to be quick and must not block.
 ///
 /// It stays in the process. Without one nothing is called and no id is reckoned.

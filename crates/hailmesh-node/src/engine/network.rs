@@ -114,6 +114,13 @@ impl Link {
         ExchangeId(number)
     }
 
+    /// Shows a frame that has arrived.
+    fn tap_frame(&self, peer: PeerKey, frame: &[u8]) {
+        if let Some(tap) = &self.config.tap {
+            tap.see(net::Tapped::Frame { peer, frame });
+        }
+    }
+
     fn answered(&mut self, number: u64) -> Option<AskId> {
         self.asks.remove(&number).map(|(ask, _)| ask)
     }
@@ -191,7 +198,7 @@ impl Engine {
         match event {
             Event::Gossip { message, topic, data } => {
                 if let Some(tap) = &self.link.config.tap {
-                    tap.see(net::Tapped::Received { id: message.id });
+                    tap.see(net::Tapped::Received { id: message.id, data: &data });
                 }
                 self.input(Input::Gossip {
                     message: translate::message_ref(message),
@@ -201,10 +208,12 @@ impl Engine {
                 .await;
             }
             Event::Request { exchange, peer, frame } => {
+                self.link.tap_frame(peer, &frame);
                 let exchange = self.link.exchange(exchange);
                 self.input(Input::Request { exchange, peer, frame }).await;
             }
             Event::Response { ask, peer, frame } => {
+                self.link.tap_frame(peer, &frame);
                 if let Some(ask) = self.link.answered(ask) {
                     self.input(Input::Response { ask, peer, frame }).await;
                 }

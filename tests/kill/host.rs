@@ -72,6 +72,8 @@ pub(crate) struct Host {
     pub(crate) has_rated: bool,
     /// What it showed when it was killed, until it shows something again.
     pub(crate) before: Option<Vec<Shown>>,
+    /// It was told to end.
+    pub(crate) is_dismissed: bool,
     pub(crate) has_ended: bool,
 }
 
@@ -91,6 +93,7 @@ impl Host {
             codes: BTreeMap::new(),
             has_rated: false,
             before: None,
+            is_dismissed: false,
             has_ended: false,
         }
     }
@@ -129,6 +132,8 @@ impl Host {
         self.process = Some((process, stdin.expect("it is piped")));
         self.starts += 1;
         self.invite = None;
+        self.is_dismissed = false;
+        self.look = Look::default();
         let (name, news) = (self.name, news.clone());
         let mut lines = BufReader::new(stdout.expect("it is piped"));
         std::thread::spawn(move || {

@@ -21,6 +21,8 @@ const SETTLED_FAULTY: Duration = Duration::from_secs(20);
 const HEARD: Duration = Duration::from_millis(500);
 /// How long a process may take to end in order.
 const FAREWELL: Duration = Duration::from_secs(30);
+/// How often it is looked whether everybody is there for a node that comes back.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// What came of a case.
 #[derive(Debug)]
@@ -121,6 +123,8 @@ impl Stage<'_> {
 
     fn start(&mut self, name: Name) {
         self.note(|| format!("{name} is started"));
+        // Nobody has asked this process.
+        self.asked.1 = false;
         let others: Vec<String> =
             self.hosts.iter().filter(|host| host.name != name).filter_map(|host| host.invite.clone()).collect();
         self.hosts[name].start(self.plan, &others.join(" "), &self.tell);
@@ -132,7 +136,7 @@ impl Stage<'_> {
         let mut deadline = self.began + patience;
         while !self.hosts.iter().all(|host| host.has_ended) {
             let mut next = deadline;
-            next = self.back.map_or(next, |back| next.min(back));
+            next = self.back.map_or(next, |back| next.min(back.max(Instant::now() + LOOK)));
             next = self.held.as_ref().map_or(next, |(_, until)| next.min(*until));
             match self.news.recv_timeout(next.saturating_duration_since(Instant::now())) {
                 Ok((name, Some(line))) => self.hear(name, &line),
@@ -145,7 +149,10 @@ impl Stage<'_> {
                 self.was_heard = left.is_empty();
                 self.kill();
             }
+            // It finds the others only if it knows where they are now.
+            let are_ready = self.hosts.iter().all(|host| !host.is_up() || host.invite.is_some());
             if self.back.is_some_and(|back| back <= now)
+                && are_ready
                 && let Some((name, _)) = &self.plan.kill
             {
                 self.back = None;
@@ -156,6 +163,7 @@ impl Stage<'_> {
                 deadline = now + FAREWELL;
                 for host in &mut self.hosts {
                     host.tell("END");
+                    host.is_dismissed = true;
                 }
             }
             if now >= deadline {
@@ -177,6 +185,16 @@ impl Stage<'_> {
         self.note(|| format!("{name} is killed"));
         self.is_killed = true;
         self.hosts[name].kill();
+        self.hosts[name].invite = None;
+        // The last words of a process can be its point, too: then everybody is needed once
+        // more.
+        self.is_ending = false;
+        self.asked.1 = false;
+        for other in 0..self.hosts.len() {
+            if std::mem::take(&mut self.hosts[other].has_ended) {
+                self.start(other);
+            }
+        }
     }
 
     /// A process says nothing any more.
@@ -185,9 +203,13 @@ impl Stage<'_> {
         self.note(|| format!("{name} is dead: {status:?}"));
         let is_victim = self.is_killed && self.plan.kill.as_ref().is_some_and(|(victim, _)| *victim == name);
         if !is_victim || self.hosts[name].starts > 1 {
-            if !status.is_some_and(|status| status.success()) || !self.is_ending {
+            let in_order = self.hosts[name].is_dismissed && status.is_some_and(|status| status.success());
+            if !in_order {
                 let what = format!("the process of host {name} ended by itself: {status:?}");
                 self.audit.violation("R", what);
+            }
+            if in_order && !self.is_ending {
+                return self.start(name);
             }
             self.hosts[name].has_ended = true;
             return;
@@ -260,6 +282,12 @@ impl Stage<'_> {
     fn ready(&mut self, name: Name, rest: &str) {
         let Some((peer, invite)) = rest.split_once(' ') else { return };
         self.hosts[name].peer = peer.parse().ok();
+        if self.is_killed && self.plan.kill.as_ref().is_some_and(|(victim, _)| *victim == name)
+            && self.hosts[name].starts == 1
+        {
+            // It was when it said so.
+            return;
+        }
         self.hosts[name].invite = Some(invite.to_owned());
         if let Some(peer) = self.hosts[name].peer {
             self.audit.meet(peer, name);

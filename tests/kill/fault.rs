@@ -5,6 +5,8 @@ use std::path::Path;
 
 use sqlx::{ConnectOptions, Connection};
 
+use crate::plan::Moment;
+
 /// Where a victim puts its journal as it was before the batch at the point.
 pub(crate) const BEFORE: &str = "before";
 
@@ -34,6 +36,23 @@ impl Fault {
             Self::JournalLost => "the-journal-is-lost",
             Self::OutboxLost => "the-outbox-is-lost",
             Self::TheirWordsLost => "their-words-are-lost",
+        }
+    }
+
+    /// When the victim dies: when what is lost has been heard, or before it was sent.
+    pub(crate) const fn moment(self) -> Moment {
+        match self {
+            Self::LastBatchLost | Self::JournalLost => Moment::Sent,
+            Self::OutboxLost | Self::TheirWordsLost => Moment::After,
+        }
+    }
+
+    /// The batches at which it is made.
+    pub(crate) const fn batches(self) -> &'static [&'static str] {
+        match self {
+            Self::LastBatchLost | Self::JournalLost => &["W1.0", "W2.0", "W3.0", "W4.0", "W6.0", "W8.0"],
+            Self::OutboxLost => &["W3.0", "W6.0", "W7.2", "W7.4"],
+            Self::TheirWordsLost => &["W2.0", "W5.0", "W8.0"],
         }
     }
 

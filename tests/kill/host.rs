@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::Sender;
+use std::time::Instant;
 
 use hailmesh_market::{Record, Role};
 use hailmesh_node::home::Home;
@@ -72,6 +73,8 @@ pub(crate) struct Host {
     pub(crate) has_rated: bool,
     /// What it showed when it was killed, until it shows something again.
     pub(crate) before: Option<Vec<Shown>>,
+    /// When it is to be started again.
+    pub(crate) back: Option<Instant>,
     /// It was told to end.
     pub(crate) is_dismissed: bool,
     pub(crate) has_ended: bool,
@@ -93,6 +96,7 @@ impl Host {
             codes: BTreeMap::new(),
             has_rated: false,
             before: None,
+            back: None,
             is_dismissed: false,
             has_ended: false,
         }

@@ -15,7 +15,7 @@ use crate::plan::{Kept, Moment, Name, Plan};
 /// on its way: with a crash, and on a machine that is busy with other cases.
 const SETTLED: Duration = Duration::from_secs(90);
 /// The same where a fault was made on purpose and the end is not worth waiting for.
-const SETTLED_FAULTY: Duration = Duration::from_secs(20);
+const SETTLED_FAULTY: Duration = Duration::from_secs(12);
 /// How long a process that has sent something waits for it to be heard before it is killed
 /// all the same.
 const HEARD: Duration = Duration::from_millis(500);
@@ -54,8 +54,6 @@ struct Stage<'a> {
     held: Option<(Vec<StatementId>, Instant)>,
     is_killed: bool,
     was_heard: bool,
-    /// When the victim starts again.
-    back: Option<Instant>,
     /// The number of the last question how everybody stands, and whether it is open.
     asked: (u64, bool),
     is_ending: bool,
@@ -81,7 +79,6 @@ pub(crate) fn run(plan: &Plan, folder: &Path, postgres: Option<&str>, is_told: b
         held: None,
         is_killed: false,
         was_heard: false,
-        back: None,
         asked: (0, false),
         is_ending: false,
         transcript: is_told.then(Vec::new),
@@ -136,7 +133,8 @@ impl Stage<'_> {
         let mut deadline = self.began + patience;
         while !self.hosts.iter().all(|host| host.has_ended) {
             let mut next = deadline;
-            next = self.back.map_or(next, |back| next.min(back.max(Instant::now() + LOOK)));
+            let back = self.hosts.iter().filter_map(|host| host.back).min();
+            next = back.map_or(next, |back| next.min(back.max(Instant::now() + LOOK)));
             next = self.held.as_ref().map_or(next, |(_, until)| next.min(*until));
             match self.news.recv_timeout(next.saturating_duration_since(Instant::now())) {
                 Ok((name, Some(line))) => self.hear(name, &line),
@@ -149,15 +147,7 @@ impl Stage<'_> {
                 self.was_heard = left.is_empty();
                 self.kill();
             }
-            // It finds the others only if it knows where they are now.
-            let are_ready = self.hosts.iter().all(|host| !host.is_up() || host.invite.is_some());
-            if self.back.is_some_and(|back| back <= now)
-                && are_ready
-                && let Some((name, _)) = &self.plan.kill
-            {
-                self.back = None;
-                self.start(*name);
-            }
+            self.start_again(now);
             if !self.is_ending && self.is_settled() {
                 self.is_ending = true;
                 deadline = now + FAREWELL;
@@ -171,6 +161,21 @@ impl Stage<'_> {
                 let what = format!("not settled in time: {}", why.collect::<Vec<_>>().join("; "));
                 return self.audit.violation("L1", what);
             }
+        }
+    }
+
+    /// Starts those whose time has come. They find the others only if they know where those
+    /// are.
+    fn start_again(&mut self, now: Instant) {
+        let is_here = |host: &Host| !host.is_up() || (host.invite.is_some() && !host.is_dismissed);
+        if !self.hosts.iter().all(is_here) {
+            return;
+        }
+        let is_due = |host: &&mut Host| host.back.is_some_and(|back| back <= now);
+        if let Some(host) = self.hosts.iter_mut().find(is_due) {
+            host.back = None;
+            let name = host.name;
+            self.start(name);
         }
     }
 
@@ -192,7 +197,7 @@ impl Stage<'_> {
         self.asked.1 = false;
         for other in 0..self.hosts.len() {
             if std::mem::take(&mut self.hosts[other].has_ended) {
-                self.start(other);
+                self.hosts[other].back = Some(Instant::now());
             }
         }
     }
@@ -209,7 +214,8 @@ impl Stage<'_> {
                 self.audit.violation("R", what);
             }
             if in_order && !self.is_ending {
-                return self.start(name);
+                self.hosts[name].back = Some(Instant::now());
+                return;
             }
             self.hosts[name].has_ended = true;
             return;
@@ -225,7 +231,7 @@ impl Stage<'_> {
         if let Some(fault) = self.plan.fault {
             runtime.block_on(fault.strike(host.home()));
         }
-        self.back = Some(Instant::now() + Duration::from_millis(self.plan.down_ms));
+        self.hosts[name].back = Some(Instant::now() + Duration::from_millis(self.plan.down_ms));
     }
 
     fn hear(&mut self, name: Name, line: &str) {
@@ -331,7 +337,7 @@ impl Stage<'_> {
 
     /// Whether everything is over, by what all say when they are asked at one time.
     fn is_settled(&mut self) -> bool {
-        if self.back.is_some() || self.held.is_some() || self.hosts.iter().any(|host| !host.is_up()) {
+        if self.held.is_some() || self.hosts.iter().any(|host| !host.is_up()) {
             return false;
         }
         if !self.hosts.iter().all(|host| is_still(&host.look)) {

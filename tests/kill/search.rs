@@ -152,7 +152,7 @@ pub(crate) struct Survey {
     sent: usize,
     heard: usize,
     by_class: BTreeMap<Class, usize>,
-    slowest: Duration,
+    slowest: (Duration, String),
     all: Duration,
     pub(crate) broken: Vec<String>,
 }
@@ -187,7 +187,7 @@ pub(crate) fn search(kept: Kept, kills: usize, seed: u64, postgres: Option<&str>
 
 impl Survey {
     fn take(&mut self, plan: &Plan, ran: &Ran) {
-        self.slowest = self.slowest.max(ran.took);
+        self.slowest = self.slowest.clone().max((ran.took, plan.to_string()));
         self.all += ran.took;
         for violation in &ran.violations {
             self.broken.push(format!("HAILMESH_KILL_ONLY={plan} {violation}"));
@@ -231,17 +231,17 @@ impl fmt::Display for Survey {
         write!(
             f,
             "{kills} kills of {possible} cases ({idle} idle), {heard} of {sent} heard when killed after the send, \
-             {mean:.1} s a case, at most {:.1} s, {} violations",
-            slowest.as_secs_f64(),
+             {mean:.1} s a case, at most {:.1} s ({}), {} violations",
+            slowest.0.as_secs_f64(),
+            slowest.1,
             broken.len(),
         )
     }
 }
 
 /// Properties that a seeded fault breaks, at these points of these scenarios.
-pub(crate) fn caught(fault: Fault, cases: &[(Plan, Point)]) -> BTreeMap<&'static str, usize> {
-    let plans: Vec<Plan> =
-        cases.iter().map(|(plan, _)| Plan { fault: Some(fault), ..plan.clone() }).collect();
+pub(crate) fn caught(fault: Fault, cases: &[Plan]) -> BTreeMap<&'static str, usize> {
+    let plans: Vec<Plan> = cases.iter().map(|plan| Plan { fault: Some(fault), ..plan.clone() }).collect();
     let mut caught = BTreeMap::new();
     for ran in run_all(&plans, None) {
         let broken: BTreeSet<&'static str> = ran.violations.iter().map(|one| one.property).collect();

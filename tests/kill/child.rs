@@ -72,7 +72,7 @@ async fn child() {
     settings.network.bootstrap =
         setting(BOOTSTRAP).map(|all| all.split(' ').map(str::to_owned).collect()).unwrap_or_default();
     settings.store.url = setting(STORE);
-    let watch = Watch::new(setting(AT), setting(KEEP_BEFORE).map(|_| home.clone()));
+    let watch = Watch::new(role, setting(AT), setting(KEEP_BEFORE).map(|_| home.clone()));
     let deadline = Instant::now() + LOCKED;
     let (node, task) = loop {
         let home = Home::open(&home).expect("a home");
@@ -192,6 +192,7 @@ struct Passed {
     target: Option<FailAt>,
     /// Where the journal is kept as it was before the batch at the target.
     keep_before: Option<PathBuf>,
+    role: Role,
     roles: BTreeMap<PublicKey, Role>,
     counts: BTreeMap<&'static str, usize>,
     armed: Option<Armed>,
@@ -207,10 +208,10 @@ struct Armed {
 }
 
 impl Watch {
-    fn new(target: Option<String>, keep_before: Option<PathBuf>) -> Self {
+    fn new(role: Role, target: Option<String>, keep_before: Option<PathBuf>) -> Self {
         let target = target.map(|target| target.parse().expect("a fail point"));
         let (roles, counts) = (BTreeMap::new(), BTreeMap::new());
-        Self(Arc::new(Mutex::new(Passed { target, keep_before, roles, counts, armed: None })))
+        Self(Arc::new(Mutex::new(Passed { target, keep_before, role, roles, counts, armed: None })))
     }
 
     fn points(&self) -> FailPoints {
@@ -258,9 +259,14 @@ impl Passed {
 
     fn name(&mut self, batch: &[Record]) -> Option<String> {
         for record in batch {
-            if let Record::Key(key) = record {
-                self.roles.insert(key.key, key.role);
-            }
+            // All keys of a node stand on its side; those that it had before it was killed are
+            // in no record of this run.
+            let key = match record {
+                Record::Key(key) => key.key,
+                Record::Firm { slot, .. } | Record::Ended { slot, .. } => slot.key,
+                _ => continue,
+            };
+            self.roles.insert(key, self.role);
         }
         let kind = kind_of(batch, &self.roles);
         let clause = if kind.clause == "-" { "note" } else { kind.clause };

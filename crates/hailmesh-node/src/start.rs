@@ -183,7 +183,8 @@ impl Opening<'_> {
         let lost = marks.as_ref().is_some_and(|marks| marks.lost);
         if lost {
             tracing::warn!(
-                "the journal was restored or copied: every shift and ride key is replaced (P11.8)"
+                "the journal is not that of the last run (restored, copied, lost, or kept in memory): every shift \
+                 and ride key is replaced (P11.8)"
             );
         }
         let new_host = match home.as_ref().filter(|_| marks.is_some()) {
@@ -336,10 +337,10 @@ struct Marks {
 }
 
 impl Marks {
-    /// Compares the mark in the journal with the one beside it (P11.8). Without a home,
-    /// or without anything that could be restored, there are none.
+    /// Compares the mark in the journal with the one beside it (P11.8). Without a home there
+    /// are none. A journal in memory has none either, and is lost from the second start on.
     async fn compare(home: Option<&Home>, store: &Store) -> Result<Option<Self>, StartError> {
-        let Some(home) = home.filter(|_| store.kind() != "memory") else { return Ok(None) };
+        let Some(home) = home else { return Ok(None) };
         let path = home.start_mark();
         let file =
             start_mark::read(&path).map_err(|source| StartError::Mark { path: path.clone(), source })?;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use hailmesh_market::{Command, Completion, RideView, Role, Snapshot, Wish};
-use hailmesh_node::NodeHandle;
+use hailmesh_node::{NodeError, NodeHandle};
 use hailmesh_types::{Amount, Class, Features, Private, Seats, Text};
 use hailmesh_wire::RideState;
 use serde_json::{Value, json};
@@ -147,12 +147,13 @@ impl Person {
         }
         self.tried = Some((state, now));
         let (rates, haggles) = (matches!(command, Command::Rate(..)), matches!(command, Command::Counter(..)));
-        // What is refused is tried again, as long as it is still next.
-        if node.command(command).await.is_ok() {
-            self.haggled |= haggles;
-            self.rated |= rates;
-            self.says_rated |= rates;
-        }
+        let answer = node.command(command).await;
+        // What is refused is tried again, as long as it is still next; but for an opinion that
+        // was given just before the kill.
+        let is_said = rates && matches!(answer, Err(NodeError::Command(_)));
+        self.haggled |= haggles && answer.is_ok();
+        self.rated |= rates && (answer.is_ok() || is_said);
+        self.says_rated |= self.rated && rates;
     }
 
     fn drive(&self, ride: &RideView, rides: &[RideView]) -> Option<Command> {

@@ -213,6 +213,7 @@ async fn a_tap_sees_topics_and_own_messages() {
             Tapped::Received { .. } => "received".to_owned(),
             Tapped::Joined(topic) => format!("joined {topic}"),
             Tapped::Left(topic) => format!("left {topic}"),
+            Tapped::Frame { .. } => "a frame".to_owned(),
         };
         log.lock().unwrap().push(line);
     });

@@ -148,7 +148,11 @@ impl Audit {
             let stands = again.is_some_and(|again| {
                 let same = again.agreement == ride.agreement && (again.firm || !ride.firm);
                 let is_over = rank(&ride.state) >= OVER;
-                same && if is_over { again.state == ride.state } else { rank(&again.state) >= rank(&ride.state) }
+                same && if is_over {
+                    again.state == ride.state
+                } else {
+                    rank(&again.state) >= rank(&ride.state)
+                }
             });
             if !stands {
                 let what = format!("host {name} showed {ride:?} and shows {again:?} after a restart");
@@ -204,7 +208,9 @@ impl Audit {
             // has.
             self.watch.sign(hosts.len() - 1 - heard.by, &heard.bytes.clone().into());
         }
-        for heard in self.heard.iter().filter(|heard| heard.peer.is_some_and(|peer| !self.names.contains_key(&peer))) {
+        for heard in
+            self.heard.iter().filter(|heard| heard.peer.is_some_and(|peer| !self.names.contains_key(&peer)))
+        {
             let what = format!("host {} hears somebody who never said who it is", heard.by);
             self.watch.violation("R", what);
         }

@@ -13,60 +13,59 @@ pub(crate) const BEFORE: &str = "before";
 /// The files of a journal in SQLite.
 const FILES: [&str; 2] = ["hailmesh.db", "hailmesh.db-wal"];
 
-/// What is done wrongly.
+/// What is lost between a kill and the next start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Fault {
     /// What was sent is not in the journal: as if the node had sent before it wrote.
-    LastBatchLost,
+    LastBatch,
     /// The journal is gone, with the marks beside it, and nobody tells the node.
-    JournalLost,
+    Journal,
     /// What waits to be sent is forgotten.
-    OutboxLost,
+    Outbox,
     /// What the other side said is forgotten.
-    TheirWordsLost,
+    TheirWords,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 4] =
-        [Self::LastBatchLost, Self::JournalLost, Self::OutboxLost, Self::TheirWordsLost];
+    pub(crate) const ALL: [Self; 4] = [Self::LastBatch, Self::Journal, Self::Outbox, Self::TheirWords];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
-            Self::LastBatchLost => "the-last-batch-is-lost",
-            Self::JournalLost => "the-journal-is-lost",
-            Self::OutboxLost => "the-outbox-is-lost",
-            Self::TheirWordsLost => "their-words-are-lost",
+            Self::LastBatch => "the-last-batch-is-lost",
+            Self::Journal => "the-journal-is-lost",
+            Self::Outbox => "the-outbox-is-lost",
+            Self::TheirWords => "their-words-are-lost",
         }
     }
 
     /// When the victim dies: when what is lost has been heard, or before it was sent.
     pub(crate) const fn moment(self) -> Moment {
         match self {
-            Self::LastBatchLost | Self::JournalLost => Moment::Sent,
-            Self::OutboxLost | Self::TheirWordsLost => Moment::After,
+            Self::LastBatch | Self::Journal => Moment::Sent,
+            Self::Outbox | Self::TheirWords => Moment::After,
         }
     }
 
     /// The batches at which it is made.
     pub(crate) const fn batches(self) -> &'static [&'static str] {
         match self {
-            Self::LastBatchLost | Self::JournalLost => &["W1.0", "W2.0", "W3.0", "W4.0", "W6.0", "W8.0"],
-            Self::OutboxLost => &["W3.0", "W6.0", "W7.2", "W7.4"],
-            Self::TheirWordsLost => &["W2.0", "W5.0", "W8.0"],
+            Self::LastBatch | Self::Journal => &["W1.0", "W2.0", "W3.0", "W4.0", "W6.0", "W8.0"],
+            Self::Outbox => &["W3.0", "W6.0", "W7.2", "W7.4"],
+            Self::TheirWords => &["W2.0", "W5.0", "W8.0"],
         }
     }
 
     /// Does it to the home of a node that was killed.
     pub(crate) async fn strike(self, home: &Path) {
         match self {
-            Self::LastBatchLost => copy_journal(&home.join(BEFORE), home),
-            Self::JournalLost => {
+            Self::LastBatch => copy_journal(&home.join(BEFORE), home),
+            Self::Journal => {
                 for file in FILES.into_iter().chain(["start-mark", "host-mark"]) {
                     std::fs::remove_file(home.join(file)).ok();
                 }
             }
-            Self::OutboxLost => run(home, "DELETE FROM outbox").await,
-            Self::TheirWordsLost => {
+            Self::Outbox => run(home, "DELETE FROM outbox").await,
+            Self::TheirWords => {
                 // CONFIRM, ACK, COSIGN: what makes a side firm, or ends a ride.
                 let sql = "DROP TRIGGER statements_stay; \
                            DELETE FROM statements WHERE own = 0 AND kind IN (18, 19, 37)";

@@ -60,7 +60,11 @@ fn kills(ordinary: usize) -> usize {
 fn report(kept: Kept, survey: &Survey, wanted: usize) {
     println!("{}:\n{survey}", kept.name());
     assert!(survey.broken.is_empty(), "{} violations, the first: {}", survey.broken.len(), survey.broken[0]);
-    assert!(survey.kills >= wanted, "only {} of {wanted} were killed: too few points are reached", survey.kills);
+    assert!(
+        survey.kills >= wanted,
+        "only {} of {wanted} were killed: too few points are reached",
+        survey.kills
+    );
     let clauses = survey.clauses();
     for clause in point::clauses_of_the_protocol() {
         // Nobody here gives cause for evidence.
@@ -98,7 +102,8 @@ fn seeded_faults_are_found() {
         let wanted: Vec<Plan> = cases.iter().map(|(plan, _)| plan).filter(is_wanted).cloned().collect();
         let caught = search::caught(fault, &wanted);
         assert!(!caught.is_empty(), "{} is not caught", fault.name());
-        let by: Vec<String> = caught.iter().map(|(property, cases)| format!("{property} ({cases})")).collect();
+        let by: Vec<String> =
+            caught.iter().map(|(property, cases)| format!("{property} ({cases})")).collect();
         println!("{}: {} cases, caught by {}", fault.name(), wanted.len(), by.join(" "));
     }
 }

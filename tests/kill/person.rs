@@ -146,7 +146,8 @@ impl Person {
             return;
         }
         self.tried = Some((state, now));
-        let (rates, haggles) = (matches!(command, Command::Rate(..)), matches!(command, Command::Counter(..)));
+        let (rates, haggles) =
+            (matches!(command, Command::Rate(..)), matches!(command, Command::Counter(..)));
         let answer = node.command(command).await;
         // What is refused is tried again, as long as it is still next; but for an opinion that
         // was given just before the kill.

@@ -123,7 +123,8 @@ impl FromStr for Plan {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text}: expected STORE/SCENARIO/[HOST.CLAUSE.NUMBER.MOMENT/DOWN.WITHIN[/FAULT]]");
+        let wrong =
+            || format!("{text}: expected STORE/SCENARIO/[HOST.CLAUSE.NUMBER.MOMENT/DOWN.WITHIN[/FAULT]]");
         let parts: Vec<&str> = text.split('/').collect();
         let [kept, name, kill, rest @ ..] = &parts[..] else { return Err(wrong()) };
         let kept = Kept::ALL.into_iter().find(|one| one.name() == *kept).ok_or_else(wrong)?;

@@ -92,8 +92,12 @@ pub(crate) fn run(plan: &Plan, folder: &Path, postgres: Option<&str>, is_told: b
             host.buried();
         }
     }
-    let ledgers: Vec<_> =
-        stage.hosts.iter().filter(|host| host.starts > 0).map(|host| runtime.block_on(host.journal())).collect();
+    let ledgers: Vec<_> = stage
+        .hosts
+        .iter()
+        .filter(|host| host.starts > 0)
+        .map(|host| runtime.block_on(host.journal()))
+        .collect();
     stage.audit.at_the_end(&stage.hosts, ledgers);
     let killed_at = plan.kill.as_ref().and_then(|(host, at)| {
         stage.points.iter().find(|point| point.host == *host && point.batch == at.batch).cloned()
@@ -122,8 +126,12 @@ impl Stage<'_> {
         self.note(|| format!("{name} is started"));
         // Nobody has asked this process.
         self.asked.1 = false;
-        let others: Vec<String> =
-            self.hosts.iter().filter(|host| host.name != name).filter_map(|host| host.invite.clone()).collect();
+        let others: Vec<String> = self
+            .hosts
+            .iter()
+            .filter(|host| host.name != name)
+            .filter_map(|host| host.invite.clone())
+            .collect();
         self.hosts[name].start(self.plan, &others.join(" "), &self.tell);
     }
 
@@ -250,8 +258,11 @@ impl Stage<'_> {
             }
             "SOON" => self.kill(),
             "AT" => {
-                let sent: Vec<StatementId> =
-                    rest.split(' ').filter_map(|id| id.parse().ok()).filter(|id| !self.audit.has_heard(id)).collect();
+                let sent: Vec<StatementId> = rest
+                    .split(' ')
+                    .filter_map(|id| id.parse().ok())
+                    .filter(|id| !self.audit.has_heard(id))
+                    .collect();
                 self.held = Some((sent, Instant::now() + HEARD));
             }
             "FRAME" => {
@@ -288,7 +299,8 @@ impl Stage<'_> {
     fn ready(&mut self, name: Name, rest: &str) {
         let Some((peer, invite)) = rest.split_once(' ') else { return };
         self.hosts[name].peer = peer.parse().ok();
-        if self.is_killed && self.plan.kill.as_ref().is_some_and(|(victim, _)| *victim == name)
+        if self.is_killed
+            && self.plan.kill.as_ref().is_some_and(|(victim, _)| *victim == name)
             && self.hosts[name].starts == 1
         {
             // It was when it said so.

@@ -83,11 +83,20 @@ pub(crate) fn run_all(plans: &[Plan], postgres: Option<&str>) -> Vec<Ran> {
 }
 
 /// The points of a scenario, from a ride in which nobody is killed.
-pub(crate) fn points(kept: Kept, scenarios: &[Scenario], postgres: Option<&str>) -> Vec<(Scenario, Vec<Point>)> {
+pub(crate) fn points(
+    kept: Kept,
+    scenarios: &[Scenario],
+    postgres: Option<&str>,
+) -> Vec<(Scenario, Vec<Point>)> {
     let calm: Vec<Plan> = scenarios.iter().map(|scenario| Plan::calm(kept, *scenario)).collect();
     let ran = run_all(&calm, postgres);
     for (plan, ran) in calm.iter().zip(&ran) {
-        assert!(ran.violations.is_empty(), "HAILMESH_KILL_ONLY={plan} {:?}\n{}", ran.violations, ran.complaints);
+        assert!(
+            ran.violations.is_empty(),
+            "HAILMESH_KILL_ONLY={plan} {:?}\n{}",
+            ran.violations,
+            ran.complaints
+        );
     }
     scenarios.iter().copied().zip(ran.into_iter().map(|ran| ran.points)).collect()
 }

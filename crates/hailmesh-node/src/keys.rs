@@ -169,6 +169,13 @@ impl IdentityKey {
             return Err(KeyFileError::Exists { path: home.key() });
         }
         let key = Self::open(exported, passphrase.clone(), Path::new("(import)"))?;
+        let mark = home.start_mark();
+        match fs::remove_file(&mark) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(KeyFileError::io("remove", &mark)(error));
+            }
+            _ => {}
+        }
         key.save(home, passphrase)?;
         Ok(key)
     }

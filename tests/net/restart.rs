@@ -200,3 +200,63 @@ async fn a_rider_that_was_only_looking_has_promised_nothing() {
         person.stop().await;
     }
 }
+
+/// What a driver that starts again has left of its home.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    /// The identity key alone: another machine, or a disk that was lost.
+    Key,
+    /// Everything, but the journal was in memory.
+    Memory,
+}
+
+/// Two shift certificates of one identity that overlap, neither replacing the other, are
+/// evidence against it (E7). A driver that has lost its journal knows nothing of the ones
+/// before: it says so in the new one (P16.3), and nobody holds it against it.
+async fn an_honest_driver_without_its_journal(left: Left) {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("driver");
+    let rider = Spec::rider().start().await;
+    let spec = Spec::driver().at_home(&home).knows(&rider).await;
+    let spec = match left {
+        Left::Key => spec,
+        Left::Memory => spec.with(|settings| settings.store.url = Some("memory".to_owned())),
+    };
+    let driver = spec.start().await;
+    rider.sees_drivers(1).await;
+    let ride = Ride::agreed(&driver, &rider, rider.request().await).await;
+    ride.finish(&driver, &rider).await;
+    let before = driver.status().await.snapshot.key;
+    let spec = driver.stop().await;
+    rider.sees_drivers(0).await;
+    if left == Left::Key {
+        for entry in std::fs::read_dir(&home).unwrap() {
+            let path = entry.unwrap().path();
+            if path.file_name().is_some_and(|name| name != "identity.key") {
+                std::fs::remove_file(path).unwrap();
+            }
+        }
+    }
+
+    let driver = spec.start().await;
+    assert_ne!(driver.status().await.snapshot.key, before, "{left:?}");
+    rider.sees_drivers(1).await;
+    let ride = Ride::agreed(&driver, &rider, rider.request().await).await;
+    ride.finish(&driver, &rider).await;
+    for person in [&driver, &rider] {
+        let seen = person.status().await.snapshot;
+        assert_eq!((seen.bans, seen.evidence), (0, 0), "{left:?}");
+    }
+    driver.stop().await;
+    rider.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_driver_that_has_only_its_key_is_not_framed() {
+    an_honest_driver_without_its_journal(Left::Key).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_driver_whose_journal_was_in_memory_is_not_framed() {
+    an_honest_driver_without_its_journal(Left::Memory).await;
+}

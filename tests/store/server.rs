@@ -157,7 +157,7 @@ impl Private {
             .expect("a log");
         let mut command = self.command("postgres");
         command.arg("-D").arg(self.files()).arg("-k").arg(self.folder.path());
-        command.args(["-c", "listen_addresses=", "-c", "max_connections=20", "-c", "shared_buffers=16MB"]);
+        command.args(["-c", "listen_addresses=", "-c", "max_connections=40", "-c", "shared_buffers=16MB"]);
         command.stdout(Stdio::null()).stderr(log);
         self.process = Some(command.spawn().expect("postgres can be run"));
     }

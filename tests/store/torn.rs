@@ -76,3 +76,56 @@ async fn reopened(
     store.close().await;
     loaded.map(|loaded| states.iter().position(|state| *state == loaded))
 }
+
+/// What a power cut tears is what was being written: the end of the log behind the last
+/// commit that was acknowledged. Only what was acknowledged has been sent (P11.1), and all
+/// of that is still there, whatever the end looks like.
+#[tokio::test]
+async fn a_torn_end_loses_nothing_that_was_acknowledged() {
+    let seed = seed();
+    eprintln!("HAILMESH_TEST_SEED={seed}");
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let folder = tempfile::tempdir().expect("a folder for temporary files");
+    let whole = folder.path().join("whole.db");
+    let log_path = folder.path().join("whole.db-wal");
+    let batches: Vec<_> = life(BATCHES as u64).into_iter().take(BATCHES).collect();
+    let states = prefixes(&batches).await;
+    let url = StoreUrl::Sqlite(whole.clone());
+    let store = Store::open(&url, &key(250), Options::default()).await.expect("a new journal");
+    // How long the log was when each batch was acknowledged.
+    let mut ends = vec![fs::metadata(&log_path).expect("a log").len()];
+    for batch in &batches {
+        store.append(batch).await.expect("stored");
+        ends.push(fs::metadata(&log_path).expect("a log").len());
+    }
+    let log = fs::read(&log_path).expect("the log can be read");
+    assert!(ends.windows(2).all(|pair| pair[0] < pair[1]), "the log begins anew in this test: {ends:?}");
+
+    let mut middle = 0;
+    for case in 0..120 {
+        let acknowledged = rng.random_range(0..BATCHES);
+        let end = usize::try_from(ends[acknowledged]).expect("a short log");
+        // Of what comes after it any part may have reached the disk, in any order.
+        let mut torn = log[..rng.random_range(end..=log.len())].to_vec();
+        let what = match case % 3 {
+            0 => "cut".to_owned(),
+            1 if torn.len() > end => {
+                let place = rng.random_range(end..torn.len());
+                torn[place] ^= 1 << rng.random_range(0..8);
+                format!("a bit at {place}")
+            }
+            _ => {
+                let place = rng.random_range(end..=torn.len());
+                torn[place..].iter_mut().take(4096).for_each(|byte| *byte = 0);
+                format!("zeros at {place}")
+            }
+        };
+        let count = reopened(folder.path(), &whole, &torn, &states).await;
+        let count = count.unwrap_or_else(|error| panic!("{what}, {end} bytes acknowledged: {error}"));
+        let count = count.unwrap_or_else(|| panic!("{what}, {end} bytes acknowledged: not a prefix"));
+        assert!(count >= acknowledged, "{what}: {acknowledged} batches acknowledged, {count} found");
+        middle += usize::from(count < BATCHES);
+    }
+    assert!(middle > 40, "only {middle} of 120 ends were torn: a weak test");
+    store.close().await;
+}

@@ -104,6 +104,26 @@ fn only_simulations_sign_for_everybody() {
 }
 
 #[test]
+fn nothing_that_ships_asks_for_fail_points() {
+    // They are passed by every node; that nobody outside of tests is told is what makes them
+    // harmless.
+    let names = [concat!("Fail", "Points"), concat!("fail_", "points")];
+    let mut violations = Violations::default();
+    for file in rust_files() {
+        let is_test = file.path.starts_with("tests/") || file.path.contains("/tests/");
+        if is_test || file.path.starts_with("crates/hailmesh-node/src/") {
+            continue;
+        }
+        for (number, line) in file.lines() {
+            for name in names.iter().filter(|name| line.contains(**name)) {
+                violations.add(&file.path, number, format!("{name} are for tests alone"));
+            }
+        }
+    }
+    violations.assert_none();
+}
+
+#[test]
 fn the_market_signs_and_checks_as_it_was_told() {
     // The forms without an argument are those of the network.
     let fixed = [".verify()", "Signed::verify)", "Verified::sign(", "&Ed25519"];

@@ -38,7 +38,7 @@ pub struct Config {
     pub discovery: DiscoveryConfig,
     /// What strangers get.
     pub limits: Limits,
-    /// Who sees gossip pass, for measurements.
+    /// Who sees gossip and frames pass, for measurements.
     pub tap: Option<Tap>,
 }
 

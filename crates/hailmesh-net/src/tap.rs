@@ -27,6 +27,8 @@ pub enum Tapped<'a> {
     Received {
         /// The message id (P13.4).
         id: [u8; 16],
+        /// The whole signed message.
+        data: &'a [u8],
     },
     /// The verdict on such a message.
     Judged {
@@ -55,10 +57,11 @@ pub enum Tapped<'a> {
     Left(&'a Topic),
 }
 
-/// Sees what reaches a node, and its own gossip, pass: called at once, on the node's own tasks, so that it has
-/// to be quick and must not block.
+/// Sees what reaches a node, and its own gossip, pass: called at once, on the node's own
+/// tasks, so that it has to be quick and must not block.
 ///
-/// It stays in the process: frames hold what only the two parties may know. Without one nothing is called and no id is reckoned.
+/// It stays in the process: frames hold what only the two parties may know. Without one
+/// nothing is called and no id is reckoned.
 #[derive(Clone)]
 pub struct Tap(Arc<dyn Fn(Tapped<'_>) + Send + Sync>);
 

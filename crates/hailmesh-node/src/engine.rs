@@ -25,6 +25,7 @@ use tokio::time::{Duration, Instant, MissedTickBehavior, interval, sleep_until};
 use crate::clock::Clock;
 use crate::error::NodeError;
 use crate::events::{EventLog, NodeEvent};
+use crate::fail_point::FailPoint;
 use crate::journal::{Ack, Journal};
 use crate::keys::IdentityKey;
 use crate::metrics::Metrics;
@@ -189,7 +190,7 @@ impl Engine {
     /// # Errors
     /// A value that the marketplace refuses; what else it refuses is told in status.
     pub(crate) async fn begin(&mut self, words: Vec<Command>) -> Result<(), CommandError> {
-        self.flush().await;
+        self.after_commit().await;
         self.input(Input::Addresses(self.link.offered())).await;
         for command in words {
             self.remember_said(command.clone());
@@ -263,6 +264,13 @@ impl Engine {
         }
     }
 
+    /// Does what has waited for the last commit, then goes on.
+    async fn after_commit(&mut self) {
+        self.release().await;
+        self.journal.reach(FailPoint::AfterSend);
+        self.flush().await;
+    }
+
     async fn release(&mut self) {
         while let Some(effect) = self.queue.pop() {
             match effect {
@@ -277,7 +285,7 @@ impl Engine {
         match ack.result {
             Ok(()) => {
                 self.queue.committed();
-                self.flush().await;
+                self.after_commit().await;
                 if self.rebuild_due {
                     self.rebuild_from_store();
                 }

@@ -7,12 +7,14 @@ use hailmesh_store::{Error, Store};
 use tokio::sync::mpsc;
 
 use crate::clock::Stopwatch;
+use crate::fail_point::{FailPoint, FailPoints};
 use crate::start_mark::Mark;
 
 /// The store as the loop uses it. In the tests of this crate it can be made to fail.
 #[derive(Debug, Clone)]
 pub(crate) struct Journal {
     store: Store,
+    points: Option<FailPoints>,
     #[cfg(test)]
     pub(crate) faults: std::sync::Arc<Faults>,
 }
@@ -37,9 +39,10 @@ pub(crate) struct Ack {
 }
 
 impl Journal {
-    pub(crate) fn new(store: Store) -> Self {
+    pub(crate) fn new(store: Store, points: Option<FailPoints>) -> Self {
         Self {
             store,
+            points,
             #[cfg(test)]
             faults: std::sync::Arc::default(),
         }
@@ -61,7 +64,17 @@ impl Journal {
 
     pub(crate) async fn append_all(&self, batches: Vec<Vec<Record>>) -> Result<(), Error> {
         self.fault()?;
-        self.store.append_all(&batches).await
+        self.reach(FailPoint::BeforeCommit(&batches));
+        self.store.append_all(&batches).await?;
+        self.reach(FailPoint::AfterCommit(&batches));
+        Ok(())
+    }
+
+    /// Tells whoever wants to know that a point is reached.
+    pub(crate) fn reach(&self, point: FailPoint<'_>) {
+        if let Some(points) = &self.points {
+            points.reach(point);
+        }
     }
 
     /// Finds out whether the store can be written to again, and reads it.

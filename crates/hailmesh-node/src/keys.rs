@@ -14,6 +14,7 @@ use secrecy::{ExposeSecret, SecretString};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::home::{Existing, Home, HomeError, check_private, write_private};
+use crate::start_mark;
 
 /// First line of a plain key file.
 const MAGIC: &str = "hailmesh-key-v1";
@@ -146,11 +147,15 @@ impl IdentityKey {
     pub fn create(home: &Home, passphrase: Option<SecretString>) -> Result<Self, KeyFileError> {
         let key = Self::ephemeral()?;
         key.save(home, passphrase)?;
+        // It has signed nothing yet. Without this, as after an import, nobody knows.
+        let path = home.start_mark();
+        start_mark::write(&path, &[start_mark::ABSENT]).map_err(KeyFileError::io("write", &path))?;
         Ok(key)
     }
 
     /// Puts an exported key into a home that has none. The passphrase opens `exported`
-    /// if that is encrypted, and protects the file in the home.
+    /// if that is encrypted, and protects the file in the home. What the key has signed
+    /// elsewhere is not known here: the first start says that it was lost (P16.3).
     ///
     /// # Errors
     /// [`KeyFileError::Exists`] when the home has a key, otherwise what is wrong with
@@ -164,6 +169,13 @@ impl IdentityKey {
             return Err(KeyFileError::Exists { path: home.key() });
         }
         let key = Self::open(exported, passphrase.clone(), Path::new("(import)"))?;
+        let mark = home.start_mark();
+        match fs::remove_file(&mark) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(KeyFileError::io("remove", &mark)(error));
+            }
+            _ => {}
+        }
         key.save(home, passphrase)?;
         Ok(key)
     }

@@ -32,6 +32,7 @@ pub mod config;
 mod engine;
 mod error;
 mod events;
+mod fail_point;
 mod handle;
 mod history;
 pub mod home;
@@ -50,6 +51,7 @@ mod work;
 
 pub use error::{NodeError, StartError};
 pub use events::{EVENTS_KEPT, EventItem, EventStream, NodeEvent, Numbered};
+pub use fail_point::{FailPoint, FailPoints};
 pub use hailmesh_market as market;
 pub use hailmesh_net::{Multiaddr, PeerId, PeerInfo, peer_id};
 pub use hailmesh_wire as wire;

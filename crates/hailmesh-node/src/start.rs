@@ -17,6 +17,7 @@ use crate::config::Settings;
 use crate::engine::{Engine, Identity, LastSaid, Link};
 use crate::error::{NodeError, StartError};
 use crate::events::EventLog;
+use crate::fail_point::FailPoints;
 use crate::handle::{NodeHandle, Shared};
 use crate::home::{Home, HomeLock};
 use crate::host_mark;
@@ -85,7 +86,7 @@ impl Node {
         clock: Clock,
     ) -> Result<(NodeHandle, JoinHandle<Result<(), NodeError>>), StartError> {
         // On the heap: a start is large, and callers' threads may have little stack.
-        Box::pin(start(config, clock, |_| {})).await.map(|(handle, task, _)| (handle, task))
+        Box::pin(start(config, clock, None, |_| {})).await.map(|(handle, task, _)| (handle, task))
     }
 
     /// [`Node::start`] with `change` made to the configuration of the network, for what
@@ -98,7 +99,21 @@ impl Node {
         config: NodeConfig,
         change: impl FnOnce(&mut net::Config) + Send,
     ) -> Result<(NodeHandle, JoinHandle<Result<(), NodeError>>), StartError> {
-        Box::pin(start(config, Clock::start(), change)).await.map(|(handle, task, _)| (handle, task))
+        Box::pin(start(config, Clock::start(), None, change)).await.map(|(handle, task, _)| (handle, task))
+    }
+
+    /// [`Node::start_with_network`] with a watch over its commits, for tests that let the
+    /// process die at one of them.
+    ///
+    /// # Errors
+    /// As [`Node::start`].
+    pub async fn start_with_fail_points(
+        config: NodeConfig,
+        points: FailPoints,
+        change: impl FnOnce(&mut net::Config) + Send,
+    ) -> Result<(NodeHandle, JoinHandle<Result<(), NodeError>>), StartError> {
+        let started = Box::pin(start(config, Clock::start(), Some(points), change));
+        started.await.map(|(handle, task, _)| (handle, task))
     }
 }
 
@@ -106,6 +121,7 @@ impl Node {
 pub(crate) async fn start(
     config: NodeConfig,
     clock: Clock,
+    points: Option<FailPoints>,
     change: impl FnOnce(&mut net::Config) + Send,
 ) -> Result<(NodeHandle, JoinHandle<Result<(), NodeError>>, Journal), StartError> {
     let NodeConfig { role, settings, home, identity, mut registry } = config;
@@ -114,7 +130,7 @@ pub(crate) async fn start(
     let lock = home.as_ref().map(Home::lock).transpose()?;
     let url: StoreUrl = settings.store_url(home.as_ref().map(Home::dir)).parse()?;
     let store = Store::open(&url, &identity.public(), settings.store.options()).await?;
-    let journal = Journal::new(store);
+    let journal = Journal::new(store, points);
     let closed = watch::Sender::new(false);
     let opening =
         Opening { role, settings: &settings, home: home.as_ref(), journal: &journal, closed: &closed };
@@ -167,7 +183,8 @@ impl Opening<'_> {
         let lost = marks.as_ref().is_some_and(|marks| marks.lost);
         if lost {
             tracing::warn!(
-                "the journal was restored or copied: every shift and ride key is replaced (P11.8)"
+                "the journal is not that of the last run (restored, copied, lost, or kept in memory): every shift \
+                 and ride key is replaced (P11.8)"
             );
         }
         let new_host = match home.as_ref().filter(|_| marks.is_some()) {
@@ -320,10 +337,10 @@ struct Marks {
 }
 
 impl Marks {
-    /// Compares the mark in the journal with the one beside it (P11.8). Without a home,
-    /// or without anything that could be restored, there are none.
+    /// Compares the mark in the journal with the one beside it (P11.8). Without a home there
+    /// are none. A journal in memory has none either, and is lost from the second start on.
     async fn compare(home: Option<&Home>, store: &Store) -> Result<Option<Self>, StartError> {
-        let Some(home) = home.filter(|_| store.kind() != "memory") else { return Ok(None) };
+        let Some(home) = home else { return Ok(None) };
         let path = home.start_mark();
         let file =
             start_mark::read(&path).map_err(|source| StartError::Mark { path: path.clone(), source })?;

@@ -1,10 +1,14 @@
-//! Noticing a restored or copied journal (P11.8).
+//! Noticing a restored, copied or lost journal (P11.8, P16.3).
 //!
 //! At each start a new random mark goes into the journal and into a file beside it. If
 //! the two differ at the next start, one of them is older than the other or comes from
 //! elsewhere, and the keys in the journal may have signed what the journal does not
 //! know. The file holds the old mark as well until the journal has the new one, so that
 //! a crash between the two writes is not taken for a copy.
+//!
+//! Whoever makes an identity writes the file for the first time: with the mark of a journal
+//! that does not exist yet, since nothing was signed. So a home with an identity and without
+//! the file has lost what there was, and so has one whose journal was in memory.
 
 use std::io;
 use std::path::Path;
@@ -32,8 +36,7 @@ pub(crate) fn read(path: &Path) -> io::Result<Vec<Mark>> {
 
 /// Whether journal and file belong together.
 pub(crate) fn agree(journal: Option<Mark>, file: &[Mark]) -> bool {
-    let mark = journal.unwrap_or(ABSENT);
-    if file.is_empty() { mark == ABSENT } else { file.contains(&mark) }
+    file.contains(&journal.unwrap_or(ABSENT))
 }
 
 /// Writes marks to the side file.
@@ -48,12 +51,14 @@ mod tests {
     #[test]
     fn only_a_crash_between_the_writes_is_forgiven() {
         let (old, new, other) = ([1; 32], [2; 32], [3; 32]);
-        assert!(agree(None, &[]));
+        assert!(agree(None, &[ABSENT]));
         assert!(agree(Some(old), &[old]));
         assert!(agree(None, &[ABSENT, new]));
         assert!(agree(Some(old), &[old, new]) && agree(Some(new), &[old, new]));
         assert!(!agree(Some(other), &[old, new]));
         assert!(!agree(Some(old), &[]) && !agree(None, &[old]));
+        // An identity of which nothing is known.
+        assert!(!agree(None, &[]));
     }
 
     #[test]

@@ -30,8 +30,11 @@ fn a_home_and_its_key_belong_to_their_owner_alone() {
     assert_eq!(mode(&home.key()), 0o600);
     assert_eq!(IdentityKey::load_or_create(&home, None).unwrap().public(), key.public());
     assert!(!IdentityKey::is_encrypted(&home).unwrap());
-    let left: Vec<_> = fs::read_dir(home.dir()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(left, ["identity.key"], "no temporary file stays");
+    let mut left: Vec<_> =
+        fs::read_dir(home.dir()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    // The mark says that nothing was signed yet.
+    assert_eq!(left, ["identity.key", "start-mark"], "no temporary file stays");
 }
 
 #[test]
@@ -150,8 +153,11 @@ fn export_and_import_carry_a_key_over() {
     let pass = || Some(SecretString::from("secret".to_owned()));
     let key = IdentityKey::load_or_create(&first, None).unwrap();
     let file = key.export(pass()).unwrap();
+    // Of a key that was here before, and of which nothing was heard.
+    fs::write(second.start_mark(), [0; 32]).unwrap();
     let imported = IdentityKey::import(&second, &file, pass()).unwrap();
     assert_eq!(imported.public(), key.public());
+    assert!(first.start_mark().exists() && !second.start_mark().exists(), "an imported key is not new");
     assert!(IdentityKey::is_encrypted(&second).unwrap());
     let again = IdentityKey::import(&second, &file, pass()).unwrap_err();
     assert!(matches!(again, KeyFileError::Exists { .. }), "{again}");

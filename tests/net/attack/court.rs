@@ -254,7 +254,7 @@ impl Court {
         Tap::new(move |tapped| {
             let at_ms = court.at_ms();
             match tapped {
-                Tapped::Received { id } => court.bench().received(at_ms, host, id),
+                Tapped::Received { id, .. } => court.bench().received(at_ms, host, id),
                 Tapped::Judged { id, verdict } => court.bench().judged(host, id, verdict),
                 Tapped::Asked { peer, frame } | Tapped::Answered { peer, frame } => {
                     court.bench().read(at_ms, host, peer, frame);

@@ -62,9 +62,9 @@ fn a_contradiction_that_was_read_and_not_exposed_is_a_fault() {
     let (court, player, actions) = accused(Behaviour::TwoStories);
     let tap = court.tap(7);
     let mut said = published(&actions).map(|(topic, bytes)| message_id(&topic.to_string(), bytes));
-    tap.see(Tapped::Received { id: said.next().expect("one story") });
+    tap.see(Tapped::Received { id: said.next().expect("one story"), data: &[] });
     assert_eq!(court.unexposed(), 0, "half of it shows nothing");
-    tap.see(Tapped::Received { id: said.next().expect("the other") });
+    tap.see(Tapped::Received { id: said.next().expect("the other"), data: &[] });
     assert_eq!(court.unexposed(), 1);
     let (_, wrong) = court.close(&[(100, player)].into());
     assert!(wrong.iter().any(|wrong| wrong.contains("host 7 had read it all")), "{wrong:?}");

@@ -197,7 +197,7 @@ impl Engine {
     pub(super) async fn on_network(&mut self, event: Event) {
         match event {
             Event::Gossip { message, topic, data } => {
-                self.link.tap(net::Tapped::Received { id: message.id });
+                self.link.tap(net::Tapped::Received { id: message.id, data: &data });
                 self.input(Input::Gossip {
                     message: translate::message_ref(message),
                     topic,

@@ -34,7 +34,7 @@ async fn run(role: Role, network: &str, bootstrap: Vec<String>) -> Running {
     settings.driver.at = Some(HERE.to_owned());
     settings.rider.at = Some(HERE.to_owned());
     let config = NodeConfig::ephemeral(Some(role), settings).unwrap();
-    let (node, task, journal) = start(config, Clock::start(), |_| {}).await.unwrap();
+    let (node, task, journal) = start(config, Clock::start(), None, |_| {}).await.unwrap();
     Running { node, task, journal }
 }
 

@@ -93,3 +93,28 @@ impl Ledger {
         self.slots.values().filter(|slot| slot.ended.is_none())
     }
 }
+
+/// Whether two sides of one ACCEPT tell the same end of it.
+pub(crate) fn agree(driver: Option<&Slot>, rider: Option<&Slot>) -> bool {
+    use Outcome::{
+        Completed, CompletedUnilateral, CounterpartyVoid, DriverCancelled, HoldLapsed, NoAck, NoShowClaimed,
+        NotChosen, RiderCancelled, RiderReleased,
+    };
+    let Some(driver) = driver else { return false };
+    let Some(rider) = rider else {
+        return !driver.firm && matches!(driver.ended, Some(HoldLapsed | NotChosen));
+    };
+    let (Some(driver), Some(rider)) = (driver.ended, rider.ended) else { return false };
+    match driver {
+        Completed => rider == Completed,
+        // Either may have signed its end before it heard of the other's (P8.11, P6.19).
+        CompletedUnilateral => matches!(rider, CounterpartyVoid | CompletedUnilateral | Completed),
+        HoldLapsed => matches!(rider, CounterpartyVoid | NoAck | RiderCancelled),
+        NotChosen => matches!(rider, NoAck | RiderCancelled),
+        RiderReleased => matches!(rider, NoAck | RiderCancelled | NoShowClaimed),
+        DriverCancelled | NoShowClaimed => {
+            matches!(rider, CounterpartyVoid | NoAck | RiderCancelled | NoShowClaimed)
+        }
+        _ => false,
+    }
+}

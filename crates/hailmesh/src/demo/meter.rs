@@ -93,7 +93,7 @@ impl Meter {
                 Tapped::Published { topic, id, at, peers } => {
                     passing.published(node, topic, id, at, peers);
                 }
-                Tapped::Received { id } => passing.received(node, id, now),
+                Tapped::Received { id, .. } => passing.received(node, id, now),
                 Tapped::Joined(topic) => passing.joined(node, topic),
                 Tapped::Left(topic) => passing.left(node, topic),
                 Tapped::Judged { .. } | Tapped::Asked { .. } | Tapped::Answered { .. } => {}
@@ -227,8 +227,8 @@ mod tests {
         author.see(Tapped::Published { topic: &topic, id: [1; 16], at: Instant::now(), peers: 1 });
         meter.begin();
         author.see(Tapped::Published { topic: &topic, id: [2; 16], at: Instant::now(), peers: 1 });
-        listener.see(Tapped::Received { id: [1; 16] });
-        listener.see(Tapped::Received { id: [2; 16] });
+        listener.see(Tapped::Received { id: [1; 16], data: &[] });
+        listener.see(Tapped::Received { id: [2; 16], data: &[] });
         let found = meter.finish();
         assert_eq!(
             (found.deliveries, found.audiences),

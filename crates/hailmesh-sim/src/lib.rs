@@ -26,6 +26,7 @@ pub mod city;
 pub mod import;
 pub mod outcome;
 pub mod policy;
+pub mod promises;
 pub mod report;
 pub mod roads;
 pub mod scenario;

@@ -4,16 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hailmesh_market::Role;
+use hailmesh_sim::promises::{Slot, Violation, agree};
 use hailmesh_types::{PeerKey, StatementId};
-use hailmesh_wire::{Kind, Outcome, SimulatedSignatures};
+use hailmesh_wire::{Kind, SimulatedSignatures};
 
 use crate::fault::Fault;
-use crate::ledger::Slot;
 use crate::person::LOOK_MS;
 use crate::plan::{Name, Plan};
 use crate::point::Point;
 use crate::scenario::Scenario;
-use crate::watch::Violation;
 use crate::world::World;
 
 /// How long a run without faults may take at the most.
@@ -144,30 +143,5 @@ impl World {
                 self.watch.violation("L1", format!("the lane of host {name} is {state:?}"));
             }
         }
-    }
-}
-
-/// Whether two sides of one ACCEPT tell the same end of it.
-fn agree(driver: Option<&Slot>, rider: Option<&Slot>) -> bool {
-    use Outcome::{
-        Completed, CompletedUnilateral, CounterpartyVoid, DriverCancelled, HoldLapsed, NoAck, NoShowClaimed,
-        NotChosen, RiderCancelled, RiderReleased,
-    };
-    let Some(driver) = driver else { return false };
-    let Some(rider) = rider else {
-        return !driver.firm && matches!(driver.ended, Some(HoldLapsed | NotChosen));
-    };
-    let (Some(driver), Some(rider)) = (driver.ended, rider.ended) else { return false };
-    match driver {
-        Completed => rider == Completed,
-        // Either may have signed its end before it heard of the other's (P8.11, P6.19).
-        CompletedUnilateral => matches!(rider, CounterpartyVoid | CompletedUnilateral | Completed),
-        HoldLapsed => matches!(rider, CounterpartyVoid | NoAck | RiderCancelled),
-        NotChosen => matches!(rider, NoAck | RiderCancelled),
-        RiderReleased => matches!(rider, NoAck | RiderCancelled | NoShowClaimed),
-        DriverCancelled | NoShowClaimed => {
-            matches!(rider, CounterpartyVoid | NoAck | RiderCancelled | NoShowClaimed)
-        }
-        _ => false,
     }
 }

@@ -14,9 +14,9 @@ use hailmesh_types::{
     Timestamp,
 };
 use hailmesh_wire::{
-    AcceptMode, AnyStatement, Body, Credential, CredentialMode, DecodeError, DriverOffer, DriverTerms, Ed25519,
-    Evidence, EvidenceKind, Extensions, Heard, NetworkId, Revocation, RiderOffer, RiderTerms, Roles, ShiftCert,
-    Topic, Verified, evidence,
+    AcceptMode, AnyStatement, Body, Credential, CredentialMode, DecodeError, DriverOffer, DriverTerms,
+    Ed25519, Evidence, EvidenceKind, Extensions, Heard, NetworkId, Revocation, RiderOffer, RiderTerms, Roles,
+    ShiftCert, Topic, Verified, evidence,
 };
 
 use crate::{Checked, Finding, Input, ensure, mutated, seal};
@@ -29,7 +29,8 @@ const MESSAGES_MAX: usize = 48;
 const AUTHORS: usize = 8;
 /// Places at which something can be offered: two in one topic, its neighbour, the seam of
 /// longitudes, a pole.
-const PLACES: [&str; 5] = ["40.7580,-73.9855", "40.7590,-73.9845", "40.7061,-74.0087", "-17.0,179.99", "90,0"];
+const PLACES: [&str; 5] =
+    ["40.7580,-73.9855", "40.7590,-73.9845", "40.7061,-74.0087", "-17.0,179.99", "90,0"];
 
 static SIGNERS: LazyLock<Vec<SigningKey>> = LazyLock::new(|| {
     let key = |number: usize| {
@@ -67,6 +68,9 @@ struct Line {
     cell: Cell,
     expires: Timestamp,
     seq: u64,
+    /// It had ended at some time that the node was told, before its clock went back: the book
+    /// may have dropped it.
+    faded: bool,
 }
 
 /// A node that hears gossip, a whole marketplace that hears the same, and a plain list.
@@ -216,7 +220,8 @@ impl Ear {
             0 => {
                 for (key, side) in self.book.expire(self.now) {
                     let line = self.list.remove(&key);
-                    let ended = line.as_ref().is_none_or(|line| line.side == side && line.expires <= self.now);
+                    let ended =
+                        line.as_ref().is_none_or(|line| line.side == side && line.expires <= self.now);
                     ensure(ended || !self.is_roomy, || format!("taken out before its end: {line:?}"))?;
                 }
                 let now = self.now;
@@ -234,6 +239,9 @@ impl Ear {
     }
 
     fn hears(&mut self, hearing: &Hearing, gate: Gate<'_>) -> Checked {
+        for line in self.list.values_mut() {
+            line.faded |= line.expires <= self.now;
+        }
         let before = self.book.len();
         let judgement = gate(&mut self.admission, &mut self.book, hearing);
         let bytes = hearing.heard.bytes();
@@ -242,11 +250,11 @@ impl Ear {
         if judgement.stop == Stop::None {
             self.deserves(hearing, is_forged)?;
         }
-        if judgement.verdict == Verdict::Reject {
+        if judgement.verdict != Verdict::Ignore {
             self.is_plain_to_anybody(hearing, judgement.stop)?;
         }
         if is_forged {
-            ensure(judgement.news.is_empty() && self.book.len() == before, || {
+            ensure(judgement.news.is_empty() && self.book.len() <= before, || {
                 format!("a forged message makes news: {:?}", judgement.stop)
             })?;
         }
@@ -273,7 +281,11 @@ impl Ear {
         let (cell, made, ttl) = match &statement {
             AnyStatement::DriverOffer(offer) => (offer.body().cell, offer.body().issued, offer.body().ttl),
             AnyStatement::RiderOffer(offer) => (offer.body().cell, offer.body().issued, offer.body().ttl),
-            _ => return ensure(hearing.topic == Topic::evidence(&network()), || "on another topic".to_owned()),
+            _ => {
+                return ensure(hearing.topic == Topic::evidence(&network()), || {
+                    "on another topic".to_owned()
+                });
+            }
         };
         let topic = match statement {
             AnyStatement::DriverOffer(_) => Topic::drivers(&network(), cell),
@@ -288,7 +300,7 @@ impl Ear {
 
     /// P13.6: rejected is only what the peer that passed it on could have known from the
     /// bytes and the topic, so that everybody else rejects it as well, whatever they have
-    /// heard before and whatever their clock says.
+    /// heard before and whatever their clock says. And what is passed on here nobody rejects.
     fn is_plain_to_anybody(&self, hearing: &Hearing, stop: Stop) -> Checked {
         let made = AnyStatement::decode(hearing.heard.bytes().to_vec()).ok().and_then(|one| one.issued());
         let mut admission = Admission::new(network(), 0, self.issuers.clone(), limits(true));
@@ -296,6 +308,11 @@ impl Ear {
         let now = made.unwrap_or(self.now);
         let source = PeerKey::from_bytes([9; 32]);
         let other = admission.judge(&mut book, now, source, &hearing.topic, &hearing.heard, &judge_evidence);
+        if stop == Stop::None {
+            return ensure(other.verdict != Verdict::Reject, || {
+                format!("taken here and passed on, rejected elsewhere as {:?}", other.stop)
+            });
+        }
         // Whether evidence is of use is asked before it is checked, which costs more.
         let needs_acquaintance = matches!(other.stop, Stop::EvidenceIrrelevant | Stop::RevocationIrrelevant);
         ensure(other.verdict == Verdict::Reject || needs_acquaintance, || {
@@ -307,13 +324,24 @@ impl Ear {
         match news {
             News::Driver(booked) => {
                 let body = booked.offer.body();
-                let line =
-                    Line { side: Side::Drivers, cell: body.cell, expires: booked.expires(), seq: body.seq };
+                let line = Line {
+                    side: Side::Drivers,
+                    cell: body.cell,
+                    expires: booked.expires(),
+                    seq: body.seq,
+                    faded: false,
+                };
                 self.list.insert(*booked.key(), line);
             }
             News::Rider(booked) => {
                 let body = booked.offer.body();
-                let line = Line { side: Side::Riders, cell: body.cell, expires: booked.expires(), seq: body.seq };
+                let line = Line {
+                    side: Side::Riders,
+                    cell: body.cell,
+                    expires: booked.expires(),
+                    seq: body.seq,
+                    faded: false,
+                };
                 self.list.insert(*booked.key(), line);
             }
             News::Withdrawn(key, _) => {
@@ -337,7 +365,9 @@ impl Ear {
         ensure(verdicts.len() == 1, || format!("{} verdicts on one message", verdicts.len()))?;
         ensure(!is_forged || verdicts != [Verdict::Accept], || "the marketplace takes a forgery".to_owned())?;
         let shown = self.market.snapshot(self.now);
-        ensure(shown.drivers + shown.riders <= self.limits.offers, || format!("{} offers shown", shown.drivers))?;
+        ensure(shown.drivers + shown.riders <= self.limits.offers, || {
+            format!("{} offers shown", shown.drivers)
+        })?;
         if self.market.poll_timeout().is_some_and(|(due, _)| due <= self.now) {
             self.market.handle_input(self.now, Told::Timeout);
             while self.market.poll_output().is_some() {}
@@ -371,7 +401,8 @@ impl Ear {
     fn agrees_with_the_list(&self, input: &mut Input<'_>) -> Checked {
         let now = self.now;
         let booked = self.book.drivers().map(|one| (*one.key(), one.offer.body().seq, Side::Drivers));
-        let booked = booked.chain(self.book.riders().map(|one| (*one.key(), one.offer.body().seq, Side::Riders)));
+        let booked =
+            booked.chain(self.book.riders().map(|one| (*one.key(), one.offer.body().seq, Side::Riders)));
         for (key, seq, side) in booked {
             let line = self.list.get(&key);
             ensure(line.is_some_and(|line| (line.seq, line.side) == (seq, side)), || {
@@ -380,10 +411,11 @@ impl Ear {
         }
         let near = place(input.below(PLACES.len()));
         for side in [Side::Drivers, Side::Riders] {
+            let held = |key: &PublicKey| self.book.driver(key).is_some() || self.book.rider(key).is_some();
             let mut listed: Vec<(PublicKey, Cell)> = self
                 .list
                 .iter()
-                .filter(|(_, line)| line.side == side && line.expires > now)
+                .filter(|(key, line)| line.side == side && line.expires > now && (!line.faded || held(key)))
                 .map(|(key, line)| (*key, line.cell))
                 .collect();
             listed.sort_by(|a, b| {
@@ -391,14 +423,22 @@ impl Ear {
                 centre(&a.1).total_cmp(&centre(&b.1)).then(a.0.cmp(&b.0))
             });
             let shown: Vec<(PublicKey, Timestamp)> = match side {
-                Side::Drivers => self.book.nearest_drivers(near, now).map(|(one, _)| (*one.key(), one.expires())).collect(),
-                Side::Riders => self.book.nearest_riders(near, now).map(|(one, _)| (*one.key(), one.expires())).collect(),
+                Side::Drivers => {
+                    self.book.nearest_drivers(near, now).map(|(one, _)| (*one.key(), one.expires())).collect()
+                }
+                Side::Riders => {
+                    self.book.nearest_riders(near, now).map(|(one, _)| (*one.key(), one.expires())).collect()
+                }
             };
-            ensure(shown.iter().all(|(_, expires)| *expires > now), || "an offer is shown after its end".to_owned())?;
+            ensure(shown.iter().all(|(_, expires)| *expires > now), || {
+                "an offer is shown after its end".to_owned()
+            })?;
             let shown: Vec<PublicKey> = shown.into_iter().map(|(key, _)| key).collect();
             let listed: Vec<PublicKey> = listed.into_iter().map(|(key, _)| key).collect();
             if self.is_roomy {
-                ensure(shown == listed, || format!("{side:?}: the index says {shown:?}, the list {listed:?}"))?;
+                ensure(shown == listed, || {
+                    format!("{side:?}: the index says {shown:?}, the list {listed:?}")
+                })?;
                 let count = self.book.live_count(side, now);
                 ensure(count == listed.len(), || format!("{count} live offers, {} listed", listed.len()))?;
             } else {
@@ -565,7 +605,8 @@ fn rider_offer(now: Timestamp, input: &mut Input<'_>) -> (Topic, Vec<u8>) {
 fn evidence_of(said: &[(Topic, Vec<u8>)], input: &mut Input<'_>) -> Vec<u8> {
     let mut statements = Vec::new();
     for _ in 0..2 {
-        statements.extend(input.pick(said).map(|(_, bytes)| bytes.clone()).filter(|bytes| bytes.len() <= 1_024));
+        statements
+            .extend(input.pick(said).map(|(_, bytes)| bytes.clone()).filter(|bytes| bytes.len() <= 1_024));
     }
     let accused = author(input).verifying_key().into();
     let kind = if input.chance(64) { EvidenceKind::E9 } else { EvidenceKind::E6 };
@@ -594,11 +635,31 @@ fn revocation(now: Timestamp, input: &mut Input<'_>) -> Vec<u8> {
 pub fn seeds() -> Vec<(String, Vec<u8>)> {
     // Roomy or not, with an issuer or not; then offers of each side by several authors.
     let mut seeds = Vec::new();
-    for (name, head) in [("roomy", [255, 0]), ("tight", [0, 0]), ("vouched", [255, 255]), ("tight-vouched", [0, 255])] {
+    for (name, head) in
+        [("roomy", [255, 0]), ("tight", [0, 0]), ("vouched", [255, 255]), ("tight-vouched", [0, 255])]
+    {
         let mut bytes = head.to_vec();
         for author in 0..6_u8 {
             // Time, no tidying, an offer, its author, cell, time, sequence and life.
-            bytes.extend([0, 5, 0, 4 + author, author, author, author % 5, 9, 0, author, 60, 0, 0, 0, 0, 0, 0]);
+            bytes.extend([
+                0,
+                5,
+                0,
+                4 + author,
+                author,
+                author,
+                author % 5,
+                9,
+                0,
+                author,
+                60,
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+            ]);
         }
         seeds.push((name.to_owned(), bytes));
     }

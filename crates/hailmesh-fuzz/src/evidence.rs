@@ -77,8 +77,7 @@ fn recombined(input: &mut Input<'_>, judge: Judge<'_>) -> Checked {
     }
     certs.truncate(input.below(3));
     let (Some(kind), Some(accused)) = (input.pick(&KINDS), input.pick(&accused)) else { return Ok(()) };
-    let evidence =
-        Evidence { kind: *kind, accused: *accused, statements, certs, ext: Extensions::NONE };
+    let evidence = Evidence { kind: *kind, accused: *accused, statements, certs, ext: Extensions::NONE };
     check(&evidence, input, judge)
 }
 
@@ -99,10 +98,11 @@ fn framed(input: &mut Input<'_>, judge: Judge<'_>) -> Checked {
         .collect();
     let (Some(kind), Some(accused)) = (input.pick(&KINDS), input.pick(&signers)) else { return Ok(()) };
     let certs = receipt.certs.iter().take(input.below(3)).map(|bytes| bytes.to_vec()).collect();
-    let evidence =
-        Evidence { kind: *kind, accused: *accused, statements, certs, ext: Extensions::NONE };
+    let evidence = Evidence { kind: *kind, accused: *accused, statements, certs, ext: Extensions::NONE };
     match judge(&evidence) {
-        Ok(found) => Err(Finding(format!("{} is evidence against an honest key {}", found.kind, found.accused))),
+        Ok(found) => {
+            Err(Finding(format!("{} is evidence against an honest key {}", found.kind, found.accused)))
+        }
         Err(error) => statement::names_a_clause(&error),
     }
 }
@@ -142,7 +142,8 @@ fn check(evidence: &Evidence, input: &mut Input<'_>, judge: Judge<'_>) -> Checke
 fn signed_by_the_accused(evidence: &Evidence) -> Checked {
     let mut own = 0;
     for bytes in &evidence.statements {
-        let header = Header::peek(bytes).map_err(|error| Finding(format!("in believed evidence: {error}")))?;
+        let header =
+            Header::peek(bytes).map_err(|error| Finding(format!("in believed evidence: {error}")))?;
         ensure(seal::fits(bytes) && header.network == network(), || {
             format!("{}: a statement that was not signed, or elsewhere", evidence.kind)
         })?;

@@ -65,7 +65,9 @@ pub fn check(bytes: &[u8], decode: &dyn Fn(&[u8]) -> Result<Frame, DecodeError>)
         ensure(decode(&bytes[..end]).is_err(), || format!("the first {end} bytes of a frame read"))?;
     }
     for tail in [&[0][..], &[0xf6]] {
-        ensure(decode(&[bytes, tail].concat()).is_err(), || "a frame reads with a byte behind it".to_owned())?;
+        ensure(decode(&[bytes, tail].concat()).is_err(), || {
+            "a frame reads with a byte behind it".to_owned()
+        })?;
     }
     let statements =
         frame.attachments.iter().filter(|attachment| matches!(attachment, Attachment::Statement(_))).count();
@@ -117,7 +119,8 @@ fn openings(bytes: &[u8]) -> Checked {
         Err(error) => return statement::names_a_clause(&error),
     };
     ensure(opening.encode() == bytes, || "an opening in another than its one form".to_owned())?;
-    let same = |found: Opening| ensure(found == opening, || "a place in another than its one form".to_owned());
+    let same =
+        |found: Opening| ensure(found == opening, || "a place in another than its one form".to_owned());
     if let Ok(place) = PickupPlace::from_opening(&opening) {
         same(place.to_opening(opening.salt))?;
     }

@@ -6,7 +6,8 @@ use std::str::FromStr;
 
 use hailmesh_market::RideId;
 use hailmesh_types::{
-    AgreementId, Cell, Class, Currency, Features, GeoPoint, NetworkName, PeerKey, PublicKey, StatementId, Text,
+    AgreementId, Cell, Class, Currency, Features, GeoPoint, NetworkName, PeerKey, PublicKey, StatementId,
+    Text,
 };
 use hailmesh_wire::{Subject, Topic, message_id};
 

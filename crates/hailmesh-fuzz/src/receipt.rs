@@ -64,7 +64,9 @@ pub fn check(
     read: &dyn Fn(&[u8]) -> Result<(Receipt, ReceiptFacts), DecodeError>,
 ) -> Checked {
     match Receipt::decode(bytes) {
-        Ok(receipt) => ensure(receipt.encode() == bytes, || "a receipt in another than its one form".to_owned())?,
+        Ok(receipt) => {
+            ensure(receipt.encode() == bytes, || "a receipt in another than its one form".to_owned())?
+        }
         Err(error) => statement::names_a_clause(&error)?,
     }
     let (receipt, facts) = match read(bytes) {
@@ -73,7 +75,9 @@ pub fn check(
     };
     both_have_signed(&receipt, &facts)?;
     for tail in [&[0][..], &[0xf6]] {
-        ensure(read(&[bytes, tail].concat()).is_err(), || "a receipt verifies with a byte behind it".to_owned())?;
+        ensure(read(&[bytes, tail].concat()).is_err(), || {
+            "a receipt verifies with a byte behind it".to_owned()
+        })?;
     }
     ensure(read(&bytes[..bytes.len() - 1]).is_err(), || "a receipt verifies cut short".to_owned())?;
     for _ in 0..FLIPS {
@@ -90,11 +94,13 @@ pub fn check(
 fn both_have_signed(receipt: &Receipt, facts: &ReceiptFacts) -> Checked {
     let mut signers: BTreeSet<[u8; 32]> = BTreeSet::new();
     for bytes in &receipt.statements {
-        let header = Header::peek(bytes).map_err(|error| Finding(format!("in a verified receipt: {error}")))?;
+        let header =
+            Header::peek(bytes).map_err(|error| Finding(format!("in a verified receipt: {error}")))?;
         ensure(seal::fits(bytes), || "a signature in a verified receipt that does not fit".to_owned())?;
         signers.insert(header.signer);
     }
-    let parties: BTreeSet<[u8; 32]> = [&facts.driver, &facts.rider].map(|key: &PublicKey| *key.as_bytes()).into();
+    let parties: BTreeSet<[u8; 32]> =
+        [&facts.driver, &facts.rider].map(|key: &PublicKey| *key.as_bytes()).into();
     ensure(signers == parties && parties.len() == 2, || {
         format!("{} keys have signed a receipt of {} and {}", signers.len(), facts.driver, facts.rider)
     })?;
@@ -106,9 +112,15 @@ fn both_have_signed(receipt: &Receipt, facts: &ReceiptFacts) -> Checked {
         && signed(|one| matches!(one, AnyStatement::Confirm(_) | AnyStatement::Cosign(_)), &facts.rider);
     ensure(is_right, || "a party named that has not signed its side".to_owned())?;
     let has = |wanted: fn(&AnyStatement) -> bool| {
-        receipt.statements.iter().filter_map(|bytes| AnyStatement::decode(bytes.clone()).ok()).any(|one| wanted(&one))
+        receipt
+            .statements
+            .iter()
+            .filter_map(|bytes| AnyStatement::decode(bytes.clone()).ok())
+            .any(|one| wanted(&one))
     };
-    ensure(facts.firm == has(|one| matches!(one, AnyStatement::Ack(_))), || "firm without an ACK".to_owned())?;
+    ensure(facts.firm == has(|one| matches!(one, AnyStatement::Ack(_))), || {
+        "firm without an ACK".to_owned()
+    })?;
     let cosigned = has(|one| matches!(one, AnyStatement::Cosign(_)));
     ensure(facts.cosigned == cosigned && facts.total.is_some() <= cosigned, || {
         "a total that the rider has not signed".to_owned()

@@ -173,7 +173,8 @@ fn records(input: &mut Input<'_>) -> Checked {
         }
     };
     let roads = &*ROADS;
-    let texts = [roads[0].clone(), roads[1].clone(), files.requests.into_bytes(), files.vehicles.into_bytes()];
+    let texts =
+        [roads[0].clone(), roads[1].clone(), files.requests.into_bytes(), files.vehicles.into_bytes()];
     let [nodes, edges, requests, vehicles] = texts.each_ref().map(Vec::as_slice);
     let scenario = Scenario::from_files("taxis", "city", Files { nodes, edges, requests, vehicles }, None)
         .map_err(|error| Finding(format!("imported, and not to be loaded: {error}")))?;
@@ -195,7 +196,10 @@ pub fn seeds() -> Vec<(String, Vec<u8>)> {
         ("grid".to_owned(), vec![1, 0, 0, 0]),
         ("grid-text".to_owned(), [&[1, 0, 255], GRID_TOML.as_bytes()].concat()),
         ("folder-text".to_owned(), [&[1, 0, 255], FOLDER_TOML.as_bytes()].concat()),
-        ("not-a-number".to_owned(), [&[1, 0, 255][..], b"[grid]\nriders_per_hour = nan\nhours = nan\n"].concat()),
+        (
+            "not-a-number".to_owned(),
+            [&[1, 0, 255][..], b"[grid]\nriders_per_hour = nan\nhours = nan\n"].concat(),
+        ),
         ("trips".to_owned(), vec![2, 0, 0, 0, 0]),
     ]
 }

@@ -104,7 +104,8 @@ fn signatures(
 
 /// Every refusal says which clause was broken.
 pub(crate) fn names_a_clause(error: &DecodeError) -> Checked {
-    let is_clause = error.clause.strip_prefix('P').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    let is_clause =
+        error.clause.strip_prefix('P').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
     ensure(is_clause, || format!("a refusal without its clause: {error:?}"))?;
     ensure(error.what.len() <= 512, || format!("a refusal of {} bytes", error.what.len()))
 }

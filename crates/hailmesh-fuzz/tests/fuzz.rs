@@ -66,3 +66,18 @@ fn every_target_has_its_seeds_in_the_corpus_and_a_program_for_libfuzzer() {
     }
     assert_eq!(target("frame").name, "frame");
 }
+
+/// Replays the input in the file that `HAILMESH_FUZZ_INPUT` names, for the target of
+/// `HAILMESH_FUZZ_TARGET`, and tells what happened in it.
+#[test]
+fn one_input_from_a_file() {
+    let Some(path) = setting::<String>("HAILMESH_FUZZ_INPUT") else { return };
+    let name: String = setting("HAILMESH_FUZZ_TARGET").expect("HAILMESH_FUZZ_TARGET names the target");
+    let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    if name == "handshake" {
+        for line in hailmesh_fuzz::handshake::watched(&bytes, None, true).told {
+            println!("{line}");
+        }
+    }
+    target(&name).check(&bytes).unwrap();
+}

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use hailmesh_market::{Command, Completion, RideView, Role};
 use hailmesh_sim::promises::{Slot, agree};
 use hailmesh_types::{PeerKey, StatementId};
-use hailmesh_wire::{Kind, RideState};
+use hailmesh_wire::RideState;
 
 use super::world::{Arrival, Name, World};
 
@@ -85,13 +85,12 @@ impl World {
     }
 
     /// Statements that a host owes to somebody who can be found. A rider that starts again
-    /// has another transport identity (P3.1); an opinion or a claim, which bind nobody, then
-    /// reach it no more.
+    /// has another transport identity (P3.1); what bound it, it asks about under the new one,
+    /// and whether it heard how that ended is judged by the journals. What never bound it, it
+    /// has forgotten: the VOID of a driver that cancels such a hold reaches nobody.
     fn owed(&self, name: Name) -> usize {
         let is_reached = |peer: &PeerKey| self.hosts.iter().any(|host| host.peer == *peer);
-        let binds = |kind: &Option<Kind>| !matches!(kind, Some(Kind::Rating | Kind::NoShow));
-        let rows = self.hosts[name].ledger.outbox.values();
-        rows.filter(|(kind, peer)| binds(kind) || is_reached(peer)).count()
+        self.hosts[name].ledger.outbox.values().filter(|(_, peer)| is_reached(peer)).count()
     }
 
     fn judge_the_end(&mut self) {

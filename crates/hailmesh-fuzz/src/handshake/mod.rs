@@ -10,6 +10,7 @@ mod world;
 pub use fault::Fault;
 
 use hailmesh_market::Role;
+use hailmesh_sim::promises::Violation;
 
 use crate::{Checked, Finding, Input, mutated};
 use fault::StoreFault;
@@ -35,7 +36,7 @@ pub fn run(bytes: &[u8]) -> Checked {
 /// # Errors
 /// The promises that were broken.
 pub fn run_with(bytes: &[u8], fault: Option<Fault>) -> Checked {
-    match watched(bytes, fault).as_slice() {
+    match watched(bytes, fault, false).broken.as_slice() {
         [] => Ok(()),
         broken => {
             let words: Vec<String> = broken.iter().map(ToString::to_string).collect();
@@ -44,11 +45,21 @@ pub fn run_with(bytes: &[u8], fault: Option<Fault>) -> Checked {
     }
 }
 
-/// The promises that an input breaks.
+/// What came of an input.
+#[derive(Debug, Clone, Default)]
+pub struct Watched {
+    /// The promises that it breaks.
+    pub broken: Vec<Violation>,
+    /// What happened, line by line, if that was wanted.
+    pub told: Vec<String>,
+}
+
+/// Drives three marketplaces and tells what happened.
 #[must_use]
-pub fn watched(bytes: &[u8], fault: Option<Fault>) -> Vec<hailmesh_sim::promises::Violation> {
+pub fn watched(bytes: &[u8], fault: Option<Fault>, is_told: bool) -> Watched {
     let mut input = Input::new(bytes);
     let mut world = World::new(cast(&mut input), input.byte(), fault);
+    world.told = is_told.then(Vec::new);
     for name in 0..world.hosts.len() {
         world.start(name);
     }
@@ -58,8 +69,12 @@ pub fn watched(bytes: &[u8], fault: Option<Fault>) -> Vec<hailmesh_sim::promises
         }
         step(&mut world, &mut input);
     }
+    world.note(|| "no more trouble".to_owned());
     world.comes_to_its_end();
-    std::mem::take(&mut world.watch.violations)
+    Watched {
+        broken: std::mem::take(&mut world.watch.violations),
+        told: world.told.take().unwrap_or_default(),
+    }
 }
 
 /// Who takes part.
@@ -95,6 +110,7 @@ fn step(world: &mut World, input: &mut Input<'_>) {
             // Out of order.
             let at = input.below(world.flights.len());
             if let Some(flight) = world.take(at) {
+                world.note(|| format!("out of order to {}", flight.to));
                 world.arrive(flight);
             }
         }
@@ -114,6 +130,7 @@ fn step(world: &mut World, input: &mut Input<'_>) {
                 if let Some(bytes) = flight.arrival.bytes() {
                     let broken = mutated(&bytes, &bytes, input);
                     flight.arrival = flight.arrival.with_bytes(broken);
+                    world.note(|| format!("broken to {}", flight.to));
                 }
                 world.arrive(flight);
             }
@@ -202,7 +219,9 @@ impl Arrival {
     fn with_bytes(self, bytes: Vec<u8>) -> Self {
         match self {
             Self::Gossip { from, topic, .. } => Self::Gossip { from, topic, heard: bytes.into() },
-            Self::Request { from, peer, run, ask, .. } => Self::Request { from, peer, run, ask, frame: bytes },
+            Self::Request { from, peer, run, ask, .. } => {
+                Self::Request { from, peer, run, ask, frame: bytes }
+            }
             Self::Response { run, ask, peer, .. } => Self::Response { run, ask, peer, frame: bytes },
             other => other,
         }

@@ -122,7 +122,8 @@ impl World {
 pub(super) fn any_command(world: &World, name: Name, input: &mut Input<'_>) -> Command {
     let rides = world.rides(name);
     let ride = input.pick(&rides);
-    let id = ride.map_or_else(|| "01J00000000000000000000000".parse::<RideId>().expect("an id"), |ride| ride.ride);
+    let id =
+        ride.map_or_else(|| "01J00000000000000000000000".parse::<RideId>().expect("an id"), |ride| ride.ride);
     match input.below(20) {
         0 => Command::GoOnline(profile(if input.chance(128) { AcceptMode::Ask } else { AcceptMode::Auto })),
         1 => Command::GoOffline,

@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
 use hailmesh_market::{
-    AskId, Command, Config, Event, ExchangeId, Input as Told, Keys, Marketplace, MessageRef, Origin, Output, Record,
-    RideId, RideView, Role,
+    AskId, Command, Config, Event, ExchangeId, Input as Told, Keys, Marketplace, MessageRef, Origin, Output,
+    Record, RideId, RideView, Role,
 };
 use hailmesh_sim::promises::{Ledger, Watch};
 use hailmesh_types::{Duration, PeerKey, Timestamp};
-use hailmesh_wire::{Heard, RideState, Signatures, SimulatedSignatures, Topic, message_id};
+use hailmesh_wire::{
+    AnyStatement, Attachment, Frame, FrameContent, Heard, RideState, Signatures, SimulatedSignatures, Topic,
+    message_id,
+};
 
 use super::fault::{Fault, StoreFault};
 use super::people::Person;
@@ -31,10 +34,29 @@ const DOWN_MS: u64 = 1_000;
 /// Something that reaches a host.
 #[derive(Debug, Clone)]
 pub(super) enum Arrival {
-    Gossip { from: PeerKey, topic: Topic, heard: Heard },
-    Request { from: Name, peer: PeerKey, run: u64, ask: AskId, frame: Vec<u8> },
-    Response { run: u64, ask: AskId, peer: PeerKey, frame: Vec<u8> },
-    Failed { run: u64, ask: AskId, peer: PeerKey },
+    Gossip {
+        from: PeerKey,
+        topic: Topic,
+        heard: Heard,
+    },
+    Request {
+        from: Name,
+        peer: PeerKey,
+        run: u64,
+        ask: AskId,
+        frame: Vec<u8>,
+    },
+    Response {
+        run: u64,
+        ask: AskId,
+        peer: PeerKey,
+        frame: Vec<u8>,
+    },
+    Failed {
+        run: u64,
+        ask: AskId,
+        peer: PeerKey,
+    },
     /// It starts again.
     Back,
 }
@@ -76,6 +98,8 @@ pub(super) struct World {
     /// Who waits for the answer of which exchange, and from whom.
     exchanges: BTreeMap<u64, (Name, u64, AskId, Name)>,
     next_exchange: u64,
+    /// What happened, for whoever looks into a finding.
+    pub(super) told: Option<Vec<String>>,
 }
 
 impl World {
@@ -115,6 +139,14 @@ impl World {
             signatures,
             exchanges: BTreeMap::new(),
             next_exchange: 0,
+            told: None,
+        }
+    }
+
+    pub(super) fn note(&mut self, text: impl FnOnce() -> String) {
+        let now_ms = self.now_ms;
+        if let Some(lines) = self.told.as_mut() {
+            lines.push(format!("{now_ms:>8} {}", text()));
         }
     }
 
@@ -148,6 +180,7 @@ impl World {
     /// A message is lost; whoever asked waits in vain.
     pub(super) fn lose(&mut self, at: usize) {
         let Some(flight) = self.take(at) else { return };
+        self.note(|| format!("lost to {}", flight.to));
         let late_ms = self.now_ms + EXCHANGE_MS;
         match flight.arrival {
             Arrival::Request { from, run, ask, .. } => {
@@ -262,12 +295,14 @@ impl World {
             None => host.ledger.records.clone(),
         };
         let (config, seed) = (Arc::clone(&host.config), seed(3, host.run));
-        let market = Marketplace::recover_with(config, keys, seed, records, now, Arc::clone(&self.signatures));
+        let market =
+            Marketplace::recover_with(config, keys, seed, records, now, Arc::clone(&self.signatures));
         match market {
             Ok(market) => host.market = Some(Box::new(market)),
             Err(error) => return self.watch.violation("R", format!("host {name} does not recover: {error}")),
         }
         host.person.woke();
+        self.note(|| format!("{name} starts"));
         self.learn_identity(name);
         self.drain(name);
         let own = self.hosts[name].peer;
@@ -297,6 +332,7 @@ impl World {
         if self.hosts[name].market.is_none() {
             return;
         }
+        self.note(|| format!("{name} crashes"));
         let gone = self.hosts[name].peer;
         self.hosts[name].process += 1;
         self.stop(name);
@@ -315,7 +351,8 @@ impl World {
         let gone = host.peer;
         self.put(self.now_ms + DOWN_MS, name, Arrival::Back);
         // What it had not answered breaks off.
-        let open: Vec<u64> = self.exchanges.iter().filter(|(_, open)| open.3 == name).map(|(id, _)| *id).collect();
+        let open: Vec<u64> =
+            self.exchanges.iter().filter(|(_, open)| open.3 == name).map(|(id, _)| *id).collect();
         for id in open {
             if let Some((to, run, ask, _)) = self.exchanges.remove(&id) {
                 self.put(self.now_ms + NOBODY_MS, to, Arrival::Failed { run, ask, peer: gone });
@@ -335,7 +372,16 @@ impl World {
     pub(super) fn command(&mut self, name: Name, command: Command) -> bool {
         let now = self.time();
         let Some(market) = self.hosts[name].market.as_mut() else { return false };
-        let is_taken = market.command(now, command).is_ok();
+        let word = format!("{command:?}");
+        let answer = market.command(now, command);
+        let is_taken = answer.is_ok();
+        self.note(|| {
+            let short = word.split(['(', ' ']).next().unwrap_or_default();
+            format!(
+                "{name} says {short}{}",
+                answer.err().map(|error| format!(": {error}")).unwrap_or_default()
+            )
+        });
         self.drain(name);
         is_taken
     }
@@ -350,6 +396,7 @@ impl World {
                 Output::Persist(records) => self.persist(name, records),
                 Output::Publish { topic, bytes } => self.publish(name, topic, bytes),
                 Output::Send { ask, peer, frame, .. } => {
+                    self.note(|| format!("{name} asks {}", words(&frame)));
                     self.watch.send(name, &self.hosts[name].ledger, &frame);
                     let found = (0..self.hosts.len())
                         .find(|to| self.hosts[*to].peer == peer && self.hosts[*to].market.is_some());
@@ -362,6 +409,7 @@ impl World {
                     }
                 }
                 Output::Reply { exchange, frame } => {
+                    self.note(|| format!("{name} answers {}", words(&frame)));
                     self.watch.send(name, &self.hosts[name].ledger, &frame);
                     if let Some((to, run, ask, _)) = self.exchanges.remove(&exchange.0) {
                         let arrival = Arrival::Response { run, ask, peer: from, frame };
@@ -403,6 +451,9 @@ impl World {
     }
 
     fn hear(&mut self, name: Name, event: &Event) {
+        if let Event::Ride { state, reason, .. } = event {
+            self.note(|| format!("{name} ride is {state} {}", reason.as_deref().unwrap_or_default()));
+        }
         match event {
             Event::Ride { ride, state: RideState::Firm | RideState::Committed, .. } => {
                 self.check_receipt(name, *ride);
@@ -458,6 +509,7 @@ impl World {
             return;
         }
         let now = self.time();
+        self.note(|| format!("{name} cannot keep its records"));
         let host = &mut self.hosts[name];
         let words = match (host.market.as_mut(), host.offer.take()) {
             (Some(market), Some(offer)) => market.last_words(now, &offer),
@@ -518,4 +570,23 @@ impl World {
             None => self.watch.violation("S7", format!("host {name} is bound without a receipt")),
         }
     }
+}
+
+/// What a frame says, for whoever looks into a finding.
+fn words(frame: &[u8]) -> String {
+    let Ok(frame) = Frame::decode(frame) else { return "garbage".to_owned() };
+    let kind = |bytes: &[u8]| match AnyStatement::decode(bytes) {
+        Ok(AnyStatement::Reject(reject)) => format!("REJECT({})", reject.body().reason),
+        Ok(statement) => format!("{} {}", statement.kind(), &statement.id().to_string()[..6]),
+        Err(error) => error.to_string(),
+    };
+    let content = match &frame.content {
+        FrameContent::Statement(bytes) => kind(bytes),
+        other => format!("{other:?}"),
+    };
+    let attached = frame.attachments.iter().map(|attachment| match attachment {
+        Attachment::Statement(bytes) => format!(" +{}", kind(bytes)),
+        _ => " +opening".to_owned(),
+    });
+    content + &attached.collect::<String>()
 }

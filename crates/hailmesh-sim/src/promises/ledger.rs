@@ -119,7 +119,11 @@ pub fn agree(driver: Option<&Slot>, rider: Option<&Slot>) -> bool {
     match driver {
         Completed => rider == Completed,
         // Either may have signed its end before it heard of the other's (P8.11, P6.19).
-        CompletedUnilateral => matches!(rider, CounterpartyVoid | CompletedUnilateral | Completed),
+        // A rider that has shown its boarding secret may cancel before it hears of BOARDED, and
+        // the driver takes that for an end after boarding (P6.12).
+        CompletedUnilateral => {
+            matches!(rider, CounterpartyVoid | CompletedUnilateral | Completed | RiderCancelled)
+        }
         HoldLapsed => matches!(rider, CounterpartyVoid | NoAck | RiderCancelled),
         NotChosen => matches!(rider, NoAck | RiderCancelled),
         RiderReleased => matches!(rider, NoAck | RiderCancelled | NoShowClaimed),

@@ -41,9 +41,21 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
                 Problem::new(Code::BadBody, rejection.body_text())
             }
         })?;
-        let value = serde_json::from_slice(&bytes)
-            .map_err(|error| Problem::new(Code::BadBody, format!("body: {error}")))?;
+        let mut deserializer = serde_json::Deserializer::from_slice(&bytes);
+        let value = serde_path_to_error::deserialize(&mut deserializer)
+            .map_err(|error| Problem::new(Code::BadBody, unreadable(&error)))?;
+        deserializer.end().map_err(|error| Problem::new(Code::BadBody, format!("body: {error}")))?;
         Ok(Self(value, bytes))
+    }
+}
+
+/// Names the field, where it is one.
+fn unreadable(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
+    let path = error.path();
+    if path.iter().next().is_none() {
+        format!("body: {}", error.inner())
+    } else {
+        format!("body: {path}: {}", error.inner())
     }
 }
 

@@ -14,9 +14,17 @@ use crate::{Checked, Input, ensure, mutated, statement};
 /// # Errors
 /// What did not hold.
 pub fn run(bytes: &[u8]) -> Checked {
+    run_with(bytes, &Frame::decode)
+}
+
+/// As [`run`], with this in place of the decoder.
+///
+/// # Errors
+/// What did not hold.
+pub fn run_with(bytes: &[u8], decode: &dyn Fn(&[u8]) -> Result<Frame, DecodeError>) -> Checked {
     let mut input = Input::new(bytes);
     let frame = drawn(&mut input);
-    check(&frame, &Frame::decode)?;
+    check(&frame, decode)?;
     padding(&frame, &mut input)?;
     let opened = if input.chance(128) { frame } else { mutated(&opening(), &frame, &mut input) };
     openings(&opened)
@@ -55,7 +63,7 @@ fn drawn(input: &mut Input<'_>) -> Vec<u8> {
 ///
 /// # Errors
 /// What did not hold.
-pub fn check(bytes: &[u8], decode: &dyn Fn(&[u8]) -> Result<Frame, DecodeError>) -> Checked {
+fn check(bytes: &[u8], decode: &dyn Fn(&[u8]) -> Result<Frame, DecodeError>) -> Checked {
     let frame = match decode(bytes) {
         Ok(frame) => frame,
         Err(error) => return statement::names_a_clause(&error),

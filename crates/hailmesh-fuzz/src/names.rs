@@ -133,3 +133,35 @@ pub fn seeds() -> Vec<(String, Vec<u8>)> {
     let seed = |(at, text): (usize, &&str)| (format!("spelled-{at}"), [&[0], text.as_bytes()].concat());
     SPELLED.iter().enumerate().map(seed).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::fmt;
+
+    use super::*;
+
+    /// Is written in another way than it was read.
+    #[derive(PartialEq)]
+    struct Lossy(String);
+
+    impl FromStr for Lossy {
+        type Err = Infallible;
+
+        fn from_str(text: &str) -> Result<Self, Infallible> {
+            Ok(Self(text.to_owned()))
+        }
+    }
+
+    impl Display for Lossy {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0.trim())
+        }
+    }
+
+    #[test]
+    fn a_name_that_does_not_survive_being_written_is_noticed() {
+        assert!(round::<Lossy>("lossy", "a").is_ok());
+        assert!(round::<Lossy>("lossy", " a").is_err());
+    }
+}

@@ -17,12 +17,23 @@ const FLIPS: usize = 3;
 /// # Errors
 /// What did not hold.
 pub fn run(bytes: &[u8]) -> Checked {
-    let mut input = Input::new(bytes);
-    let receipt = drawn(&mut input);
-    check(&receipt, &mut input, &|bytes| {
+    run_with(bytes, &|bytes| {
         let receipt = Receipt::decode(bytes)?;
         receipt.verify(&[]).map(|facts| (receipt, facts))
     })
+}
+
+/// Reads and verifies a receipt.
+pub type Reader<'a> = &'a dyn Fn(&[u8]) -> Result<(Receipt, ReceiptFacts), DecodeError>;
+
+/// As [`run`], with this reader.
+///
+/// # Errors
+/// What did not hold.
+pub fn run_with(bytes: &[u8], read: Reader<'_>) -> Checked {
+    let mut input = Input::new(bytes);
+    let receipt = drawn(&mut input);
+    check(&receipt, &mut input, read)
 }
 
 fn drawn(input: &mut Input<'_>) -> Vec<u8> {
@@ -58,11 +69,7 @@ fn drawn(input: &mut Input<'_>) -> Vec<u8> {
 ///
 /// # Errors
 /// What did not hold.
-pub fn check(
-    bytes: &[u8],
-    input: &mut Input<'_>,
-    read: &dyn Fn(&[u8]) -> Result<(Receipt, ReceiptFacts), DecodeError>,
-) -> Checked {
+fn check(bytes: &[u8], input: &mut Input<'_>, read: Reader<'_>) -> Checked {
     match Receipt::decode(bytes) {
         Ok(receipt) => {
             ensure(receipt.encode() == bytes, || "a receipt in another than its one form".to_owned())?

@@ -42,17 +42,31 @@ const QUOTED_MAX: usize = 8_192;
 /// # Errors
 /// What did not hold.
 pub fn run(bytes: &[u8]) -> Checked {
+    run_with(bytes, &|[nodes, edges, requests, vehicles]| {
+        let files = Files { nodes, edges, requests, vehicles };
+        Scenario::from_files("fuzzed", "city", files, None).map_err(|error| error.to_string())
+    })
+}
+
+/// Makes a scenario of the four files, or says what is wrong.
+pub type Loader<'a> = &'a dyn Fn([&[u8]; 4]) -> Result<Scenario, String>;
+
+/// As [`run`], with this loader of folders.
+///
+/// # Errors
+/// What did not hold.
+pub fn run_with(bytes: &[u8], loader: Loader<'_>) -> Checked {
     let mut input = Input::new(bytes);
     match input.below(4) {
-        0 => folder(&mut input),
+        0 => folder(&mut input, loader),
         1 => description(&mut input),
         2 => records(&mut input),
-        _ => whole(&mut input),
+        _ => whole(&mut input, loader),
     }
 }
 
 /// The four files, one or more of them changed.
-fn folder(input: &mut Input<'_>) -> Checked {
+fn folder(input: &mut Input<'_>, loader: Loader<'_>) -> Checked {
     let changed = input.byte();
     let mut at = 0;
     let texts = [NODES_CSV, EDGES_CSV, REQUESTS_CSV, VEHICLES_CSV].map(|base| {
@@ -60,23 +74,22 @@ fn folder(input: &mut Input<'_>) -> Checked {
         let is_changed = changed >> (at - 1) & 1 == 1;
         if is_changed { mutated(base.as_bytes(), DONOR, input) } else { base.as_bytes().to_vec() }
     });
-    load(&texts)
+    load(&texts, loader)
 }
 
 /// Bytes as they are, cut into four files at zero bytes.
-fn whole(input: &mut Input<'_>) -> Checked {
+fn whole(input: &mut Input<'_>, loader: Loader<'_>) -> Checked {
     let mut parts = input.rest().splitn(4, |byte| *byte == 0).map(<[u8]>::to_vec);
     let texts: [Vec<u8>; 4] = std::array::from_fn(|_| parts.next().unwrap_or_default());
-    load(&texts)
+    load(&texts, loader)
 }
 
-fn load(texts: &[Vec<u8>; 4]) -> Checked {
-    let [nodes, edges, requests, vehicles] = texts.each_ref().map(Vec::as_slice);
-    match Scenario::from_files("fuzzed", "city", Files { nodes, edges, requests, vehicles }, None) {
+fn load(texts: &[Vec<u8>; 4], loader: Loader<'_>) -> Checked {
+    match loader(texts.each_ref().map(Vec::as_slice)) {
         Ok(scenario) => runnable(&scenario),
-        Err(error) => {
+        Err(words) => {
             let files = [NODES, EDGES, REQUESTS, VEHICLES];
-            names_its_place(&error.to_string(), &files.map(|file| format!("city/{file}")), texts)
+            names_its_place(&words, &files.map(|file| format!("city/{file}")), texts)
         }
     }
 }

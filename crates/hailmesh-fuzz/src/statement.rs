@@ -15,13 +15,21 @@ const FLIPS: usize = 6;
 /// # Errors
 /// What did not hold.
 pub fn run(bytes: &[u8]) -> Checked {
+    run_with(bytes, &AnyStatement::decode)
+}
+
+/// As [`run`], with this in place of the decoder.
+///
+/// # Errors
+/// What did not hold.
+pub fn run_with(bytes: &[u8], decode: &dyn Fn(Vec<u8>) -> Result<AnyStatement, DecodeError>) -> Checked {
     let mut input = Input::new(bytes);
     let statement = drawn(&mut input);
-    check(&statement, &mut input, &AnyStatement::decode)
+    check(&statement, &mut input, decode)
 }
 
 /// The bytes that an input stands for.
-pub(crate) fn drawn(input: &mut Input<'_>) -> Vec<u8> {
+fn drawn(input: &mut Input<'_>) -> Vec<u8> {
     let vectors = &*VECTORS;
     let mode = input.below(4);
     if mode == 0 {
@@ -45,7 +53,7 @@ pub(crate) fn drawn(input: &mut Input<'_>) -> Vec<u8> {
 ///
 /// # Errors
 /// What did not hold.
-pub fn check(
+fn check(
     bytes: &[u8],
     input: &mut Input<'_>,
     decode: &dyn Fn(Vec<u8>) -> Result<AnyStatement, DecodeError>,

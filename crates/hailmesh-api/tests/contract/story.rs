@@ -17,6 +17,8 @@ use crate::generate::{Bearer, Request};
 
 /// How long anything may take here.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+/// How long the first events of a stream are waited for; what is known comes at once.
+const FIRST_EVENT: Duration = Duration::from_millis(50);
 /// Where both nodes are, and where rides begin and end: no error may tell.
 const HERE: &str = "40.7580312,-73.9855417";
 const FROM: (f64, f64) = (40.759_014_3, -73.984_526_1);
@@ -97,7 +99,7 @@ impl<'d> Party<'d> {
         let kind = response.headers().get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or("");
         let content_type = kind.split(';').next().unwrap_or("").trim().to_owned();
         let body = if content_type == "text/event-stream" {
-            let first = timeout(Duration::from_millis(200), response.chunk()).await;
+            let first = timeout(FIRST_EVENT, response.chunk()).await;
             first.ok().and_then(Result::ok).flatten().map(|bytes| bytes.to_vec()).unwrap_or_default()
         } else {
             response.bytes().await.map_err(|error| format!("a broken answer: {error}"))?.to_vec()

@@ -27,7 +27,7 @@ pub struct Ran {
 /// An input that something was found with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// The input, as short as it could be made.
+    /// The input.
     pub bytes: Vec<u8>,
     /// What.
     pub finding: Finding,
@@ -116,15 +116,15 @@ fn draw(rng: &mut ChaCha8Rng, known: &[(PathBuf, Vec<u8>)], len_max: usize) -> V
 }
 
 fn try_one(check: &dyn Fn(&[u8]) -> Checked, bytes: &[u8]) -> Result<(), Box<Found>> {
-    let Err(finding) = caught(check, bytes) else { return Ok(()) };
-    Err(Box::new(shortened(check, Found { bytes: bytes.to_vec(), finding })))
+    caught(check, bytes).map_err(|finding| Box::new(Found { bytes: bytes.to_vec(), finding }))
 }
 
 /// Tries this many shorter inputs before it gives up.
 const SHORTER_MAX: usize = 2_000;
 
 /// Leaves out what is not needed to find something.
-fn shortened(check: &dyn Fn(&[u8]) -> Checked, mut found: Found) -> Found {
+#[must_use]
+pub fn shortened(check: &dyn Fn(&[u8]) -> Checked, mut found: Found) -> Found {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     let mut tries = 0;

@@ -114,6 +114,9 @@ fn names_its_place(words: &str, files: &[String], texts: &[Vec<u8>]) -> Checked 
 
 /// What loads can be run, and what came of it makes sense.
 fn runnable(scenario: &Scenario) -> Checked {
+    ensure(scenario.requests.is_sorted_by_key(|request| request.t_ms), || {
+        "requests that are not in the order of their time".to_owned()
+    })?;
     let fleet = u32::try_from(scenario.vehicles.len().min(3)).unwrap_or(1);
     let policy: Policy = "first-come".parse().map_err(|error| Finding(format!("{error}")))?;
     let outcome = baseline::run(scenario, fleet, 1, policy)

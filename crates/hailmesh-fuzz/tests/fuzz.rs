@@ -30,7 +30,10 @@ fn nothing_is_found_in_a_bounded_run() {
             Ok(ran) => {
                 println!("{}: {} replayed, {} drawn in {:?}", target.name, ran.replayed, ran.drawn, ran.took);
             }
-            Err(found) => broken.push(report(target, &found)),
+            Err(found) => {
+                let check = |bytes: &[u8]| target.check(bytes);
+                broken.push(report(target, &bounded::shortened(&check, *found)));
+            }
         }
     }
     assert!(broken.is_empty(), "{}", broken.join("\n"));

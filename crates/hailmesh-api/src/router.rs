@@ -126,7 +126,9 @@ pub fn openapi_json() -> String {
     let (open, prompt, patient) = routes();
     let mut document = open.merge(prompt).merge(patient).into_openapi();
     document::complete(&mut document);
-    let mut text = document.to_pretty_json().expect("an OpenAPI document is plain data");
+    let text = document.to_pretty_json().expect("an OpenAPI document is plain data");
+    // As the registry of formats spells them; utoipa puts a hyphen into them.
+    let mut text = text.replace(r#""format": "u-int"#, r#""format": "uint"#);
     text.push('\n');
     text
 }

@@ -356,8 +356,8 @@ impl<'d> Generator<'d> {
     }
 }
 
-/// Whole numbers that every type of them can hold, whose widths the schemas do not tell: in a
-/// body with one fault nothing else is refused.
+/// Whole numbers that every type of them can hold: in a body with one fault nothing else is
+/// refused.
 fn tame(value: Value) -> Value {
     match value {
         Value::Number(number) if number.as_u64().is_some_and(|number| number > 255) => json!(1),

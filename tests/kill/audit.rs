@@ -2,23 +2,22 @@
 //! from what their nodes showed, and from their journals: that of the victim as the kill
 //! left it, and both at the end.
 //!
-//! The rules are those of the crashes in memory, word for word: [`crate::watch`] and
-//! [`crate::ledger`] are the same files.
+//! The rules are those of the crashes in memory, word for word: [`Watch`] and [`Ledger`]
+//! are the same.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
 use hailmesh_market::{Record, Role};
+use hailmesh_sim::promises::{Ledger, Slot, Watch, agree};
 use hailmesh_types::{PeerKey, StatementId};
 use hailmesh_wire::{AnyStatement, Attachment, Ed25519, Frame, FrameContent, Outcome};
 
 use crate::host::{Host, Shown};
-use crate::ledger::{Ledger, Slot, agree};
 use crate::plan::Name;
-use crate::watch::Watch;
 
-pub(crate) use crate::watch::Violation;
+pub(crate) use hailmesh_sim::promises::Violation;
 
 /// Something that a node has heard.
 pub(crate) struct Heard {

@@ -11,13 +11,13 @@ use std::time::Instant;
 use hailmesh_market::{Record, Role};
 use hailmesh_node::home::Home;
 use hailmesh_node::keys::IdentityKey;
+use hailmesh_sim::promises::Ledger;
 use hailmesh_store::{Options, Store, StoreUrl};
 use hailmesh_types::PeerKey;
 use serde::Deserialize;
 
 use crate::child;
 use crate::fault::copy_journal;
-use crate::ledger::Ledger;
 use crate::plan::{Name, Plan};
 
 /// Something that a process has said; none when it says nothing any more.

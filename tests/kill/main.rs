@@ -14,8 +14,6 @@ mod audit;
 mod child;
 mod fault;
 mod host;
-#[path = "../../crates/hailmesh-sim/tests/crashes/ledger.rs"]
-mod ledger;
 mod person;
 mod plan;
 #[expect(dead_code, reason = "shared with the crashes in memory, which number their points")]
@@ -27,8 +25,6 @@ mod search;
 #[expect(dead_code, reason = "shared with the tests of the store, which stop the server, too")]
 #[path = "../store/server.rs"]
 mod server;
-#[path = "../../crates/hailmesh-sim/tests/crashes/watch.rs"]
-mod watch;
 
 use fault::Fault;
 use plan::{Kept, Plan};

@@ -7,7 +7,7 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, PackageId};
 use crate::files::{TextFile, Violations, root, text_file};
 
 /// The table of docs/architecture.md: a crate, and what of ours it may depend on.
-const DIRECTION: [(&str, &[&str]); 10] = [
+const DIRECTION: [(&str, &[&str]); 11] = [
     ("hailmesh-types", &[]),
     ("hailmesh-wire", &["hailmesh-types"]),
     ("hailmesh-market", &["hailmesh-wire", "hailmesh-types"]),
@@ -20,6 +20,7 @@ const DIRECTION: [(&str, &[&str]); 10] = [
     ("hailmesh-api", &["hailmesh-node", "hailmesh-types"]),
     ("hailmesh-sim", &["hailmesh-market", "hailmesh-wire", "hailmesh-types"]),
     ("hailmesh-model", &["hailmesh-market", "hailmesh-wire", "hailmesh-types"]),
+    ("hailmesh-fuzz", &["hailmesh-sim", "hailmesh-market", "hailmesh-wire", "hailmesh-types"]),
     (
         "hailmesh",
         &[

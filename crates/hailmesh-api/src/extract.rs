@@ -8,8 +8,9 @@ use axum::http::header;
 use axum::http::request::Parts;
 use hailmesh_node::RIDES_MAX;
 use hailmesh_node::market::RideId;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::IntoParams;
 
 use crate::problem::{Code, Problem};
@@ -22,7 +23,7 @@ const RIDES_PAGE: usize = 100;
 /// A JSON body, and its bytes as they came.
 pub(crate) struct Body<T>(pub(crate) T, pub(crate) Bytes);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+impl<S: Send + Sync, T: DeserializeOwned + Serialize> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
@@ -41,9 +42,45 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
                 Problem::new(Code::BadBody, rejection.body_text())
             }
         })?;
-        let value = serde_json::from_slice(&bytes)
-            .map_err(|error| Problem::new(Code::BadBody, format!("body: {error}")))?;
+        let mut deserializer = serde_json::Deserializer::from_slice(&bytes);
+        let value = serde_path_to_error::deserialize(&mut deserializer)
+            .map_err(|error| Problem::new(Code::BadBody, unreadable(&error)))?;
+        deserializer.end().map_err(|error| Problem::new(Code::BadBody, format!("body: {error}")))?;
+        refuse_lists(&value, &bytes)?;
         Ok(Self(value, bytes))
+    }
+}
+
+/// Readers of structs take a list of their fields, too, which no document speaks of. Where an
+/// object was read there has to be one.
+fn refuse_lists(read: &impl Serialize, bytes: &[u8]) -> Result<(), Problem> {
+    let unreadable = |error| Problem::new(Code::BadBody, format!("body: {error}"));
+    let said: Value = serde_json::from_slice(bytes).map_err(unreadable)?;
+    let read = serde_json::to_value(read).map_err(unreadable)?;
+    match listed(&said, &read) {
+        None => Ok(()),
+        Some(path) => Err(Problem::new(Code::BadBody, format!("body{path}: a list: expected an object"))),
+    }
+}
+
+/// Where a list was read as an object, if anywhere: `: from` for the field `from`.
+fn listed(said: &Value, read: &Value) -> Option<String> {
+    match (said, read) {
+        (Value::Array(_), Value::Object(_)) => Some(String::new()),
+        (Value::Object(said), Value::Object(read)) => said
+            .iter()
+            .find_map(|(name, said)| listed(said, read.get(name)?).map(|path| format!(": {name}{path}"))),
+        _ => None,
+    }
+}
+
+/// Names the field, where it is one.
+fn unreadable(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
+    let path = error.path();
+    if path.iter().next().is_none() {
+        format!("body: {}", error.inner())
+    } else {
+        format!("body: {path}: {}", error.inner())
     }
 }
 
@@ -107,6 +144,7 @@ pub(crate) struct PageQuery {
     /// Only rides begun before this one: `next` of the page before.
     before: Option<String>,
     /// How many, 1 to 500; 100 without it.
+    #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
 }
 
@@ -141,6 +179,15 @@ fn parse_span(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_is_no_object() {
+        let read = serde_json::json!({ "from": { "lat": 1, "lon": 2 }, "features": ["pets"] });
+        assert_eq!(listed(&read, &read), None);
+        let said = serde_json::json!({ "from": [1, 2], "features": ["pets"] });
+        assert_eq!(listed(&said, &read).as_deref(), Some(": from"));
+        assert_eq!(listed(&serde_json::json!([1]), &read).as_deref(), Some(""));
+    }
 
     #[test]
     fn waits() {

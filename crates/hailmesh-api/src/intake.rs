@@ -85,10 +85,15 @@ pub(crate) fn search_from_query(query: &OffersQuery) -> Result<SearchRequest, Pr
             Some(other) => return Err(parameter(format!("side {other:?}: expected drivers or riders"))),
         },
         limit: usize::try_from(limit).unwrap_or(usize::MAX),
-        class: query.class.as_deref().map(|name| class(Some(name))).transpose()?,
-        seats: query.seats.map(|wanted| seats(Some(wanted))).transpose()?,
+        class: query.class.as_deref().map(|name| class(Some(name))).transpose().map_err(in_query)?,
+        seats: query.seats.map(|wanted| seats(Some(wanted))).transpose().map_err(in_query)?,
         max_fare: None,
     })
+}
+
+/// What is wrong with a value of a query is wrong with a parameter.
+fn in_query(problem: Problem) -> Problem {
+    Problem::new(Code::BadParameter, problem.detail)
 }
 
 /// A trip to be priced.

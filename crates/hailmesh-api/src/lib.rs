@@ -33,6 +33,7 @@
 mod app;
 mod auth;
 mod convert;
+mod document;
 mod extract;
 mod guard;
 mod idempotency;

@@ -10,9 +10,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
-use crate::guard;
 use crate::problem::{Code, Problem};
 use crate::resources::{diagnostics, events, health, network, node, offer, offers, rides, trips};
+use crate::{document, guard};
 
 /// Longest body.
 const BODY_MAX: usize = 64 * 1024;
@@ -124,8 +124,11 @@ pub(crate) fn router(app: App) -> Router {
 #[must_use]
 pub fn openapi_json() -> String {
     let (open, prompt, patient) = routes();
-    let document = open.merge(prompt).merge(patient).into_openapi();
-    let mut text = document.to_pretty_json().expect("an OpenAPI document is plain data");
+    let mut document = open.merge(prompt).merge(patient).into_openapi();
+    document::complete(&mut document);
+    let text = document.to_pretty_json().expect("an OpenAPI document is plain data");
+    // As the registry of formats spells them; utoipa puts a hyphen into them.
+    let mut text = text.replace(r#""format": "u-int"#, r#""format": "uint"#);
     text.push('\n');
     text
 }

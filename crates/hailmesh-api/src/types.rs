@@ -15,8 +15,10 @@ use utoipa::ToSchema;
 #[schema(example = json!({"lat": 40.758, "lon": -73.9855}))]
 pub struct Point {
     /// Latitude, −90 to 90.
+    #[schema(minimum = -90, maximum = 90)]
     pub lat: f64,
     /// Longitude, −180 to 180.
+    #[schema(minimum = -180, maximum = 180)]
     pub lon: f64,
 }
 
@@ -26,8 +28,10 @@ pub struct Point {
 #[schema(example = json!({"lat": 40.758, "lon": -73.9855, "share": true}))]
 pub struct PositionJson {
     /// Latitude, −90 to 90.
+    #[schema(minimum = -90, maximum = 90)]
     pub lat: f64,
     /// Longitude, −180 to 180.
+    #[schema(minimum = -180, maximum = 180)]
     pub lon: f64,
     /// For riders: whether the driver of the firm ride sees it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -203,6 +207,7 @@ pub struct ProfileJson {
     /// `standard`, `large`, `premium`, `two-wheeler`, `three-wheeler`, `wheelchair`.
     pub class: Option<String>,
     /// Seats for passengers, 1 to 16.
+    #[schema(minimum = 1, maximum = 16)]
     pub seats: Option<u8>,
     /// `ramp`, `child-seat`, `pets`, `luggage`, `quiet`.
     pub features: Option<Vec<String>>,
@@ -211,9 +216,11 @@ pub struct ProfileJson {
     /// `auto` or `ask`.
     pub accept: Option<String>,
     /// H3 resolution of the published position, 7 to 10.
+    #[schema(minimum = 7, maximum = 10)]
     pub precision: Option<u8>,
     /// How far below the own fare a rider's limit may lie for a counter-offer at that
     /// limit, thousandths, 0 to 1000.
+    #[schema(maximum = 1000)]
     pub discount: Option<u16>,
     /// What the rider is shown once the ride is firm.
     pub vehicle: Option<VehicleJson>,
@@ -233,8 +240,10 @@ pub struct OffersQuery {
     /// Class of vehicle.
     pub class: Option<String>,
     /// Least number of seats.
+    #[param(minimum = 1, maximum = 16)]
     pub seats: Option<u8>,
     /// At most so many; 50 unless said otherwise, 500 at most.
+    #[param(minimum = 1, maximum = 500)]
     pub limit: Option<u32>,
 }
 
@@ -310,6 +319,7 @@ pub struct QuoteRequestJson {
     pub class: Option<String>,
     /// Seats needed; one unless said otherwise.
     #[serde(default)]
+    #[schema(minimum = 1, maximum = 16)]
     pub seats: Option<u8>,
 }
 
@@ -357,12 +367,14 @@ pub struct RideRequestJson {
     pub class: Option<String>,
     /// Seats needed; one unless said otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 16)]
     pub seats: Option<u8>,
     /// Features required.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub features: Vec<String>,
     /// How long to search; 30 s unless said otherwise, at most 10 min.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1000, maximum = 600000)]
     pub patience_ms: Option<u32>,
     /// Whether to gossip a rider offer when nobody agrees at first; true unless said
     /// otherwise.
@@ -525,6 +537,7 @@ pub struct CompleteJson {
 #[serde(deny_unknown_fields)]
 pub struct RateJson {
     /// 1 to 5.
+    #[schema(minimum = 1, maximum = 5)]
     pub stars: u8,
     /// At most 140 bytes.
     #[serde(default)]

@@ -632,6 +632,7 @@ fn two_stories<O: Offer>(book: &OfferBook, known: Option<EntryId>, second: &Veri
 fn stop_of(refusal: CertRefusal) -> Stop {
     match refusal {
         CertRefusal::Invalid(_) => Stop::Certificate,
+        CertRefusal::NotShown(_) => Stop::CertificateNotShown,
         CertRefusal::Unsupported(_) => Stop::CertificateExtension,
         CertRefusal::Expired(_) => Stop::CertificateExpired,
         CertRefusal::Revoked(_) => Stop::Revoked,

@@ -73,6 +73,11 @@ pub enum CertRefusal {
     /// passed it on could have known (P13.7, step 12).
     #[error("certificate: {0}")]
     Invalid(DecodeError),
+    /// The statement is at odds with a certificate that is known here and did not come
+    /// along: whoever passed it on need not know that one, so that it is not to blame
+    /// (P13.6).
+    #[error("certificate that is known here: {0}")]
+    NotShown(DecodeError),
     /// A critical extension that this version does not know (P2.11).
     #[error("certificate with the unknown critical extension {0:#06x}")]
     Unsupported(u16),
@@ -89,6 +94,16 @@ pub enum CertRefusal {
 
 fn invalid(clause: &'static str, what: impl Into<String>) -> CertRefusal {
     CertRefusal::Invalid(DecodeError::new(clause, what))
+}
+
+impl CertRefusal {
+    /// The same, as seen by somebody who knows only what came along.
+    fn unless_shown(self, shown: bool) -> Self {
+        match self {
+            Self::Invalid(error) if !shown => Self::NotShown(error),
+            other => other,
+        }
+    }
 }
 
 /// A certificate, verified when it comes from the cache.
@@ -287,13 +302,15 @@ impl Certificates {
             Some(_) if bearer.certs.bytes.is_empty() => Gathered::default(),
             _ => self.gather(&bearer.certs, Some(&leaf_id))?,
         };
+        let leaf_shown = gathered.holds(leaf_id);
+        if !leaf_shown && !bearer.certs.bytes.is_empty() {
+            // Also where it is known here: others could not make sense of what came along.
+            return Err(invalid("P4.3", "cert_id names none of the certificates"));
+        }
         let leaf = match last {
             Some(last) if bearer.certs.bytes.is_empty() => Some(Certificate::Shift(last.clone())),
             _ => gathered.take(self, leaf_id),
         };
-        if leaf.is_none() && !bearer.certs.bytes.is_empty() {
-            return Err(invalid("P4.3", "cert_id names none of the certificates"));
-        }
         let mut shift = None;
         let standing = match leaf {
             None => Standing {
@@ -301,19 +318,24 @@ impl Certificates {
                 missing: Some(leaf_id),
                 ..Standing::default()
             },
-            Some(Certificate::Credential(credential)) => self.pseudonymous(now, bearer, &credential)?,
+            Some(Certificate::Credential(credential)) => self
+                .pseudonymous(now, bearer, &credential)
+                .map_err(|refusal| refusal.unless_shown(leaf_shown))?,
             Some(Certificate::Shift(cert)) => {
-                let credential = match cert.body().cred_id {
+                check_bearer(&cert, bearer).map_err(|refusal| refusal.unless_shown(leaf_shown))?;
+                let named = cert.body().cred_id;
+                let credential_shown = leaf_shown && named.is_none_or(|id| gathered.holds(id));
+                let credential = match named.and_then(|id| gathered.take(self, id)) {
+                    Some(Certificate::Credential(credential)) => Some(credential),
+                    Some(Certificate::Shift(_)) => {
+                        let refusal = invalid("P4.8", "cred_id names no credential");
+                        return Err(refusal.unless_shown(credential_shown));
+                    }
                     None => None,
-                    Some(id) => match gathered.take(self, id) {
-                        Some(Certificate::Credential(credential)) => Some(credential),
-                        Some(Certificate::Shift(_)) => {
-                            return Err(invalid("P4.8", "cred_id names no credential"));
-                        }
-                        None => None,
-                    },
                 };
-                let standing = self.accountable(now, bearer, &cert, credential.as_ref())?;
+                let standing = self
+                    .accountable(now, bearer, &cert, credential.as_ref())
+                    .map_err(|refusal| refusal.unless_shown(credential_shown))?;
                 shift = Some(cert);
                 standing
             }
@@ -390,6 +412,7 @@ impl Certificates {
         })
     }
 
+    /// What a SHIFT_CERT that [`check_bearer`] has let through is worth.
     fn accountable(
         &self,
         now: Timestamp,
@@ -398,11 +421,6 @@ impl Certificates {
         credential: Option<&Signed<Credential>>,
     ) -> Result<Standing, CertRefusal> {
         let body = cert.body();
-        check_subject(&body.subject, bearer.signer)?;
-        if body.role != bearer.role {
-            return Err(invalid("P16.2", format!("a {} certificate for a {}", body.role, bearer.role)));
-        }
-        check_covers(body.from, body.until, bearer.issued)?;
         let identity = *cert.signer();
         let mut standing = Standing { identity: Some(identity), ..Standing::default() };
         let mut credentialed = false;
@@ -509,6 +527,16 @@ impl Certificates {
     }
 }
 
+/// Whether a SHIFT_CERT is one for the signer of the statement, whoever vouches for it.
+fn check_bearer(cert: &Signed<ShiftCert>, bearer: &Bearer<'_>) -> Result<(), CertRefusal> {
+    let body = cert.body();
+    check_subject(&body.subject, bearer.signer)?;
+    if body.role != bearer.role {
+        return Err(invalid("P16.2", format!("a {} certificate for a {}", body.role, bearer.role)));
+    }
+    check_covers(body.from, body.until, bearer.issued)
+}
+
 fn check_subject(subject: &PublicKey, expected: &PublicKey) -> Result<(), CertRefusal> {
     if subject == expected {
         Ok(())
@@ -545,6 +573,11 @@ struct Gathered {
 }
 
 impl Gathered {
+    /// Whether the certificate with this id came along and is not placed yet.
+    fn holds(&self, id: StatementId) -> bool {
+        self.left.iter().any(|(certificate, _)| *certificate.id() == id)
+    }
+
     /// The certificate with this id: inline, else from the cache.
     fn take(&mut self, certificates: &Certificates, id: StatementId) -> Option<Certificate> {
         if let Some(position) = self.left.iter().position(|(certificate, _)| *certificate.id() == id) {

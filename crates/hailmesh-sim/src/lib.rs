@@ -27,6 +27,7 @@ pub mod import;
 pub mod judge;
 pub mod outcome;
 pub mod policy;
+pub mod promises;
 pub mod report;
 pub mod roads;
 pub mod scenario;

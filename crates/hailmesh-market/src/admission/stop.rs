@@ -84,6 +84,8 @@ stops! {
     VerificationRate = "verification_rate", "P13.7/11", Ignore;
     /// A certificate that contradicts the offer or itself.
     Certificate = "certificate", "P13.7/12", Reject;
+    /// At odds with a certificate that is known here and did not come along.
+    CertificateNotShown = "certificate_not_shown", "P13.7/12", Ignore;
     /// A certificate with a critical extension that this version does not know.
     CertificateExtension = "certificate_extension", "P13.7/12", Ignore;
     /// The certificate has ended by this node's clock.

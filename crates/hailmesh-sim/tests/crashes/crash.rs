@@ -8,10 +8,10 @@ use hailmesh_types::PeerKey;
 use hailmesh_wire::RideState;
 
 use crate::fault::Fault;
-use crate::ledger::Ledger;
 use crate::plan::{Crash, Name, Position};
 use crate::point::{Point, kind_of, queued};
 use crate::world::{Arrival, NOBODY_MS, TROUBLE_MS, World};
+use hailmesh_sim::promises::Ledger;
 
 /// How long a host is down.
 const DOWN_MS: u64 = 1_000;

@@ -6,7 +6,6 @@
 
 mod crash;
 mod fault;
-mod ledger;
 mod network;
 mod person;
 mod plan;
@@ -14,7 +13,6 @@ mod point;
 mod run;
 mod scenario;
 mod search;
-mod watch;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -4,16 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hailmesh_market::Role;
+use hailmesh_sim::promises::{Slot, Violation, agree};
 use hailmesh_types::{PeerKey, StatementId};
 use hailmesh_wire::{Kind, SimulatedSignatures};
 
 use crate::fault::Fault;
-use crate::ledger::{Slot, agree};
 use crate::person::LOOK_MS;
 use crate::plan::{Name, Plan};
 use crate::point::Point;
 use crate::scenario::Scenario;
-use crate::watch::Violation;
 use crate::world::World;
 
 /// How long a run without faults may take at the most.

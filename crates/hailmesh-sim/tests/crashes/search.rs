@@ -14,7 +14,7 @@ use crate::plan::{Crash, Net, Plan, Position};
 use crate::point::Point;
 use crate::run::{Ran, run};
 use crate::scenario::Scenario;
-use crate::watch::Violation;
+use hailmesh_sim::promises::Violation;
 
 /// How many schedules run at once.
 const THREADS: usize = 2;

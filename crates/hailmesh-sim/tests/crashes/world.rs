@@ -12,13 +12,13 @@ use hailmesh_types::{PeerKey, StatementId, Timestamp};
 use hailmesh_wire::{AnyStatement, Frame, FrameContent, Heard, RideState, Signatures, Topic};
 
 use crate::fault::Fault;
-use crate::ledger::Ledger;
 use crate::network::Network;
 use crate::person::Person;
 use crate::plan::{Name, Plan};
 use crate::point::Point;
 use crate::scenario::Scenario;
-use crate::watch::Watch;
+use hailmesh_sim::promises::Ledger;
+use hailmesh_sim::promises::Watch;
 
 /// The wall clock at which every run begins.
 const START_MS: u64 = 1_800_000_000_000;

@@ -12,18 +12,18 @@ use hailmesh_wire::{
     Signatures, evidence,
 };
 
-use crate::ledger::Ledger;
-use crate::plan::Name;
+use super::ledger::Ledger;
 
 /// A property that did not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Violation {
+pub struct Violation {
     /// S1 to S7 and L1 of P1.5, P11.1 for what was sent and is not durable, R for a journal
     /// that gives nothing back.
-    pub(crate) property: &'static str,
+    pub property: &'static str,
     /// Milliseconds since the start.
-    pub(crate) at_ms: u64,
-    pub(crate) what: String,
+    pub at_ms: u64,
+    /// What.
+    pub what: String,
 }
 
 impl fmt::Display for Violation {
@@ -60,21 +60,25 @@ fn read(bytes: &Arc<[u8]>, signatures: &dyn Signatures) -> Option<AnyVerified> {
 }
 
 /// Hears everything.
-pub(crate) struct Watch {
+pub struct Watch {
     signatures: Arc<dyn Signatures>,
-    pub(crate) now_ms: u64,
+    /// Milliseconds since the start, for violations that are found from now on.
+    pub now_ms: u64,
     /// Everything that was signed: sent, or in a journal.
     said: BTreeMap<StatementId, AnyVerified>,
     /// The ACCEPT of a driver's slot, the CONFIRM of a rider's.
     bound: BTreeMap<(PublicKey, u64), StatementId>,
     /// By host: ACCEPTs that it confirmed, and those of them that it has ended.
-    confirmed: BTreeMap<Name, BTreeSet<StatementId>>,
-    ended: BTreeMap<Name, BTreeSet<StatementId>>,
-    pub(crate) violations: Vec<Violation>,
+    confirmed: BTreeMap<usize, BTreeSet<StatementId>>,
+    ended: BTreeMap<usize, BTreeSet<StatementId>>,
+    /// What did not hold, at most 40.
+    pub violations: Vec<Violation>,
 }
 
 impl Watch {
-    pub(crate) fn new(signatures: Arc<dyn Signatures>) -> Self {
+    /// Nothing was said yet.
+    #[must_use]
+    pub fn new(signatures: Arc<dyn Signatures>) -> Self {
         Self {
             signatures,
             now_ms: 0,
@@ -86,7 +90,8 @@ impl Watch {
         }
     }
 
-    pub(crate) fn violation(&mut self, property: &'static str, what: impl Into<String>) {
+    /// Notes a violation, each only once.
+    pub fn violation(&mut self, property: &'static str, what: impl Into<String>) {
         let what = what.into();
         let known = self.violations.iter().any(|one| one.property == property && one.what == what);
         if !known && self.violations.len() < KEPT {
@@ -95,7 +100,7 @@ impl Watch {
     }
 
     /// Something that a host says to another: P11.1, then everything in [`Watch::sign`].
-    pub(crate) fn send(&mut self, host: Name, ledger: &Ledger, frame: &[u8]) {
+    pub fn send(&mut self, host: usize, ledger: &Ledger, frame: &[u8]) {
         let Ok(frame) = Frame::decode(frame) else {
             return self.violation("R", format!("host {host} sends a frame that cannot be read"));
         };
@@ -119,7 +124,7 @@ impl Watch {
     }
 
     /// Something that a host has signed.
-    pub(crate) fn sign(&mut self, host: Name, bytes: &Arc<[u8]>) -> Option<AnyVerified> {
+    pub fn sign(&mut self, host: usize, bytes: &Arc<[u8]>) -> Option<AnyVerified> {
         let Some(statement) = read(bytes, &*self.signatures) else {
             self.violation("R", format!("host {host} signs what cannot be read"));
             return None;
@@ -131,7 +136,7 @@ impl Watch {
     }
 
     /// S7: what both signed, for anybody to check.
-    pub(crate) fn receipt(&mut self, host: Name, file: &[u8]) {
+    pub fn receipt(&mut self, host: usize, file: &[u8]) {
         if RECEIPTS.with_borrow(|known| known.contains(file)) {
             return;
         }
@@ -147,7 +152,7 @@ impl Watch {
         }
     }
 
-    fn judge(&mut self, host: Name, statement: &AnyVerified) {
+    fn judge(&mut self, host: usize, statement: &AnyVerified) {
         let id = statement.id();
         match statement {
             AnyVerified::Accept(accept) => {
@@ -178,7 +183,7 @@ impl Watch {
     }
 
     /// S1 and S3 to S5 over the journals as they are now: drivers first, then riders.
-    pub(crate) fn look(&mut self, drivers: &[&Ledger], riders: &[&Ledger]) {
+    pub fn look(&mut self, drivers: &[&Ledger], riders: &[&Ledger]) {
         for ledger in drivers.iter().chain(riders) {
             if !ledger.rebound.is_empty() || ledger.live().count() > 1 {
                 self.violation("S1", "two live slots, or one that was bound twice");
@@ -217,7 +222,7 @@ impl Watch {
 
     /// S6: nothing that these keys have signed is evidence against them. What was signed is
     /// never unsigned, so that once at the end is as good as after every step.
-    pub(crate) fn look_for_evidence(&mut self, honest: impl Fn(&PublicKey) -> bool) {
+    pub fn look_for_evidence(&mut self, honest: impl Fn(&PublicKey) -> bool) {
         use EvidenceKind::{E1, E2, E3, E4a, E4b, E4c, E4d, E5a, E5b, E6, E7, E8, E9};
         let mut by_key: BTreeMap<PublicKey, Vec<&AnyVerified>> = BTreeMap::new();
         for statement in self.said.values().filter(|statement| honest(statement.signer())) {

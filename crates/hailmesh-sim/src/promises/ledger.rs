@@ -9,39 +9,47 @@ use hailmesh_wire::{Kind, Outcome};
 
 /// A bound slot as the journal tells it.
 #[derive(Debug, Clone)]
-pub(crate) struct Slot {
-    pub(crate) bound: Bound,
+pub struct Slot {
+    /// What binds it.
+    pub bound: Bound,
     /// The CONFIRM, either side's.
-    pub(crate) confirm: Option<StatementId>,
-    pub(crate) firm: bool,
+    pub confirm: Option<StatementId>,
+    /// Whether it became firm.
+    pub firm: bool,
     /// A VOID of the driver's own.
-    pub(crate) void: bool,
-    pub(crate) ended: Option<Outcome>,
+    pub void: bool,
+    /// How it ended, once it has.
+    pub ended: Option<Outcome>,
 }
 
 /// A journal in memory.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Ledger {
-    pub(crate) records: Vec<Record>,
-    pub(crate) slots: BTreeMap<SlotRef, Slot>,
-    pub(crate) roles: BTreeMap<PublicKey, Role>,
+pub struct Ledger {
+    /// Every record, oldest first.
+    pub records: Vec<Record>,
+    /// Slots that were ever bound.
+    pub slots: BTreeMap<SlotRef, Slot>,
+    /// Keys and what they sign as.
+    pub roles: BTreeMap<PublicKey, Role>,
     /// Statements of its own that it holds.
-    pub(crate) kept: BTreeMap<StatementId, Kind>,
+    pub kept: BTreeMap<StatementId, Kind>,
     /// Statements that wait to be heard, their kind, and where they go.
-    pub(crate) outbox: BTreeMap<StatementId, (Option<Kind>, PeerKey)>,
+    pub outbox: BTreeMap<StatementId, (Option<Kind>, PeerKey)>,
     /// Slots that were bound twice: none, ever.
-    pub(crate) rebound: Vec<SlotRef>,
+    pub rebound: Vec<SlotRef>,
 }
 
 impl Ledger {
     /// The ledger of these records.
-    pub(crate) fn of(records: Vec<Record>) -> Self {
+    #[must_use]
+    pub fn of(records: Vec<Record>) -> Self {
         let mut ledger = Self::default();
         ledger.append(records);
         ledger
     }
 
-    pub(crate) fn append(&mut self, records: Vec<Record>) {
+    /// These records are durable now, too.
+    pub fn append(&mut self, records: Vec<Record>) {
         for record in &records {
             self.take(record);
         }
@@ -89,26 +97,33 @@ impl Ledger {
     }
 
     /// Slots that are bound and have not ended.
-    pub(crate) fn live(&self) -> impl Iterator<Item = &Slot> {
+    pub fn live(&self) -> impl Iterator<Item = &Slot> {
         self.slots.values().filter(|slot| slot.ended.is_none())
     }
 }
 
-/// Whether two sides of one ACCEPT tell the same end of it.
-pub(crate) fn agree(driver: Option<&Slot>, rider: Option<&Slot>) -> bool {
+/// Whether two sides of one ACCEPT tell the same end of it (L1). A side that knows nothing
+/// of it is `None`.
+#[must_use]
+pub fn agree(driver: Option<&Slot>, rider: Option<&Slot>) -> bool {
     use Outcome::{
         Completed, CompletedUnilateral, CounterpartyVoid, DriverCancelled, HoldLapsed, NoAck, NoShowClaimed,
         NotChosen, RiderCancelled, RiderReleased,
     };
     let Some(driver) = driver else { return false };
     let Some(rider) = rider else {
-        return !driver.firm && matches!(driver.ended, Some(HoldLapsed | NotChosen));
+        // A driver may cancel while it holds (P6.14).
+        return !driver.firm && matches!(driver.ended, Some(HoldLapsed | NotChosen | DriverCancelled));
     };
     let (Some(driver), Some(rider)) = (driver.ended, rider.ended) else { return false };
     match driver {
         Completed => rider == Completed,
         // Either may have signed its end before it heard of the other's (P8.11, P6.19).
-        CompletedUnilateral => matches!(rider, CounterpartyVoid | CompletedUnilateral | Completed),
+        // A rider that has shown its boarding secret may cancel before it hears of BOARDED, and
+        // the driver takes that for an end after boarding (P6.12).
+        CompletedUnilateral => {
+            matches!(rider, CounterpartyVoid | CompletedUnilateral | Completed | RiderCancelled)
+        }
         HoldLapsed => matches!(rider, CounterpartyVoid | NoAck | RiderCancelled),
         NotChosen => matches!(rider, NoAck | RiderCancelled),
         RiderReleased => matches!(rider, NoAck | RiderCancelled | NoShowClaimed),

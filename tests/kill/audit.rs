@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use hailmesh_market::{Record, Role};
-use hailmesh_sim::promises::{Ledger, Slot, Watch, agree};
+use hailmesh_market::Role;
+use hailmesh_sim::promises::{Ledger, Watch, by_accept};
 use hailmesh_types::{PeerKey, StatementId};
 use hailmesh_wire::{AnyStatement, Attachment, Ed25519, Frame, FrameContent, Outcome};
 
@@ -162,19 +162,7 @@ impl Audit {
 
     /// Everything that was signed, in the order in which it was.
     fn signed(&mut self, name: Name, ledger: &Ledger) {
-        for record in &ledger.records {
-            match record {
-                Record::Statement { own: true, bytes, .. } | Record::OutboxPut { bytes, .. } => {
-                    self.watch.sign(name, bytes);
-                }
-                Record::Key(key) => {
-                    if let Some(cert) = &key.cert {
-                        self.watch.sign(name, cert);
-                    }
-                }
-                _ => {}
-            }
-        }
+        self.watch.keep(name, &ledger.records);
     }
 
     /// Everything that others have heard of a node, held against its journal.
@@ -219,7 +207,8 @@ impl Audit {
         let (drivers, riders) = (of(Role::Driver), of(Role::Rider));
         self.watch.look(&drivers, &riders);
         self.watch.look_for_evidence(|_| true);
-        self.look_at_the_ends(&drivers, &riders);
+        self.look_at_firm_riders(&drivers, &riders);
+        self.watch.look_at_ends(&drivers, &riders);
         for (name, ledger) in &ledgers {
             for (statement, (kind, _)) in &ledger.outbox {
                 self.watch.violation("L1", format!("host {name} still owes {kind:?} {statement:?}"));
@@ -230,42 +219,20 @@ impl Audit {
         }
     }
 
-    /// S5 and L1 over slots that are over: if the rider was firm its driver was, on the same
-    /// CONFIRM, or has signed an end that is no lapse; both tell the same end.
-    fn look_at_the_ends(&mut self, drivers: &[&Ledger], riders: &[&Ledger]) {
-        let slots = |ledgers: &[&Ledger]| -> BTreeMap<StatementId, Slot> {
-            let all = ledgers.iter().flat_map(|ledger| ledger.slots.values());
-            all.map(|slot| (slot.bound.accept, slot.clone())).collect()
-        };
-        let (drivers, riders) = (slots(drivers), slots(riders));
-        for accept in drivers.keys().chain(riders.keys()).collect::<BTreeSet<_>>() {
-            let (driver, rider) = (drivers.get(accept), riders.get(accept));
-            if rider.is_some_and(|rider| rider.firm) {
-                let stands = driver.is_some_and(|driver| {
-                    let was_firm = driver.firm && driver.confirm == rider.and_then(|rider| rider.confirm);
-                    was_firm || (driver.void && driver.ended.is_some_and(|end| end != Outcome::HoldLapsed))
-                });
-                if !stands {
-                    self.watch.violation("S5", "a rider was firm and its driver was not");
-                }
-            }
-            if !agree(driver, rider) && !is_cancelled_on_board(driver, rider) {
-                let how = |slot: Option<&Slot>| match slot {
-                    None => "never bound".to_owned(),
-                    Some(slot) => format!("{:?}", slot.ended),
-                };
-                self.watch.violation("L1", format!("driver {}, rider {}", how(driver), how(rider)));
+    /// S5 over slots that are over: if the rider was firm its driver was, on the same CONFIRM,
+    /// or has signed an end that is no lapse.
+    fn look_at_firm_riders(&mut self, drivers: &[&Ledger], riders: &[&Ledger]) {
+        let (drivers, riders) = (by_accept(drivers), by_accept(riders));
+        for (accept, rider) in riders.iter().filter(|(_, rider)| rider.firm) {
+            let stands = drivers.get(accept).is_some_and(|driver| {
+                let was_firm = driver.firm && driver.confirm == rider.confirm;
+                was_firm || (driver.void && driver.ended.is_some_and(|end| end != Outcome::HoldLapsed))
+            });
+            if !stands {
+                self.watch.violation("S5", "a rider was firm and its driver was not");
             }
         }
     }
-}
-
-/// Whether a rider cancelled while its driver, who had the code already, took it on board: by
-/// the same RELEASE the ride is over for both, unilaterally for a driver that can show the
-/// boarding secret (P6.12). People of the crashes in memory are not that quick.
-fn is_cancelled_on_board(driver: Option<&Slot>, rider: Option<&Slot>) -> bool {
-    let end = |slot: Option<&Slot>| slot.and_then(|slot| slot.ended);
-    (end(driver), end(rider)) == (Some(Outcome::CompletedUnilateral), Some(Outcome::RiderCancelled))
 }
 
 const HELD: usize = 1;

@@ -1,10 +1,7 @@
 //! What comes after: nothing goes wrong any more, people end what is open, and both sides of
 //! every agreement agree (L1).
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use hailmesh_market::{Command, Completion, RideView, Role};
-use hailmesh_sim::promises::{Slot, agree};
 use hailmesh_types::{PeerKey, StatementId};
 use hailmesh_wire::{Kind, RideState};
 
@@ -109,22 +106,12 @@ impl World {
             self.check_receipts(name);
         }
         self.watch.look_for_evidence(|_| true);
-        let slots = |role: Role| -> BTreeMap<StatementId, Slot> {
-            let of = |name: Name| self.hosts[name].ledger.slots.values();
-            self.names(role).into_iter().flat_map(of).map(|slot| (slot.bound.accept, slot.clone())).collect()
+        let of = |role: Role| {
+            let hosts = self.hosts.iter().filter(move |host| host.role == role);
+            hosts.map(|host| &host.ledger).collect::<Vec<_>>()
         };
-        let (drivers, riders) = (slots(Role::Driver), slots(Role::Rider));
-        let accepts: BTreeSet<&StatementId> = drivers.keys().chain(riders.keys()).collect();
-        for accept in accepts {
-            let sides = (drivers.get(accept), riders.get(accept));
-            if !agree(sides.0, sides.1) {
-                let how = |slot: Option<&Slot>| match slot {
-                    None => "never bound".to_owned(),
-                    Some(slot) => format!("{:?}", slot.ended),
-                };
-                self.watch.violation("L1", format!("driver {}, rider {}", how(sides.0), how(sides.1)));
-            }
-        }
+        let (drivers, riders) = (of(Role::Driver), of(Role::Rider));
+        self.watch.look_at_ends(&drivers, &riders);
         for name in self.names(Role::Driver) {
             let state = self.hosts[name].market.as_ref().map(|market| market.snapshot(self.time()).state);
             if state.is_some_and(|state| !matches!(state, "free" | "offline")) {

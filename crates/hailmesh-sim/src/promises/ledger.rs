@@ -102,6 +102,13 @@ impl Ledger {
     }
 }
 
+/// The slots of these journals by their ACCEPT.
+#[must_use]
+pub fn by_accept<'l>(ledgers: &[&'l Ledger]) -> BTreeMap<StatementId, &'l Slot> {
+    let all = ledgers.iter().flat_map(|ledger| ledger.slots.values());
+    all.map(|slot| (slot.bound.accept, slot)).collect()
+}
+
 /// Whether two sides of one ACCEPT tell the same end of it (L1). A side that knows nothing
 /// of it is `None`.
 #[must_use]

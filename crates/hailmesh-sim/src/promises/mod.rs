@@ -8,5 +8,5 @@
 mod ledger;
 mod watch;
 
-pub use ledger::{Ledger, Slot, agree};
+pub use ledger::{Ledger, Slot, agree, by_accept};
 pub use watch::{Violation, Watch};

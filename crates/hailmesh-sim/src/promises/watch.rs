@@ -6,13 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+use hailmesh_market::Record;
 use hailmesh_types::{PublicKey, StatementId};
 use hailmesh_wire::{
     AnyStatement, AnyVerified, Attachment, EvidenceKind, Frame, FrameContent, Kind, Outcome, Receipt,
     Signatures, evidence,
 };
 
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Slot, agree, by_accept};
 
 /// A property that did not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,6 +136,23 @@ impl Watch {
         Some(statement)
     }
 
+    /// What a host writes down: everything in it that it has signed itself.
+    pub fn keep(&mut self, host: usize, records: &[Record]) {
+        for record in records {
+            match record {
+                Record::Statement { own: true, bytes, .. } | Record::OutboxPut { bytes, .. } => {
+                    self.sign(host, bytes);
+                }
+                Record::Key(key) => {
+                    if let Some(cert) = &key.cert {
+                        self.sign(host, cert);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
     /// S7: what both signed, for anybody to check.
     pub fn receipt(&mut self, host: usize, file: &[u8]) {
         if RECEIPTS.with_borrow(|known| known.contains(file)) {
@@ -209,6 +227,21 @@ impl Watch {
                         self.violation("S5", "a rider is firm and its driver is not");
                     }
                 }
+            }
+        }
+    }
+
+    /// L1: when all is over both sides of every ACCEPT tell the same end of it.
+    pub fn look_at_ends(&mut self, drivers: &[&Ledger], riders: &[&Ledger]) {
+        let (drivers, riders) = (by_accept(drivers), by_accept(riders));
+        for accept in drivers.keys().chain(riders.keys()).collect::<BTreeSet<_>>() {
+            let (driver, rider) = (drivers.get(accept).copied(), riders.get(accept).copied());
+            if !agree(driver, rider) {
+                let how = |slot: Option<&Slot>| match slot {
+                    None => "never bound".to_owned(),
+                    Some(slot) => format!("{:?}", slot.ended),
+                };
+                self.violation("L1", format!("driver {}, rider {}", how(driver), how(rider)));
             }
         }
     }

@@ -150,19 +150,7 @@ impl World {
     }
 
     fn keep(&mut self, name: Name, records: Vec<Record>) {
-        for record in &records {
-            match record {
-                Record::Statement { own: true, bytes, .. } | Record::OutboxPut { bytes, .. } => {
-                    self.watch.sign(name, bytes);
-                }
-                Record::Key(key) => {
-                    if let Some(cert) = &key.cert {
-                        self.watch.sign(name, cert);
-                    }
-                }
-                _ => {}
-            }
-        }
+        self.watch.keep(name, &records);
         self.hosts[name].ledger.append(records);
         let of = |role: Role| {
             let hosts = self.hosts.iter().filter(move |host| host.role == role);

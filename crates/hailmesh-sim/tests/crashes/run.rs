@@ -1,11 +1,10 @@
 //! One schedule, run until nothing more comes of it.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hailmesh_market::Role;
-use hailmesh_sim::promises::{Slot, Violation, agree};
-use hailmesh_types::{PeerKey, StatementId};
+use hailmesh_sim::promises::Violation;
+use hailmesh_types::PeerKey;
 use hailmesh_wire::{Kind, SimulatedSignatures};
 
 use crate::fault::Fault;
@@ -119,23 +118,12 @@ impl World {
             self.check_receipts(name);
         }
         self.watch.look_for_evidence(|_| true);
-        let slots = |role: Role| -> BTreeMap<StatementId, Slot> {
-            let of = |name: usize| self.hosts[name].ledger.slots.values();
-            self.names(role).flat_map(of).map(|slot| (slot.bound.accept, slot.clone())).collect()
+        let of = |role: Role| {
+            let hosts = self.hosts.iter().filter(move |host| host.role == role);
+            hosts.map(|host| &host.ledger).collect::<Vec<_>>()
         };
-        let (drivers, riders) = (slots(Role::Driver), slots(Role::Rider));
-        let accepts: BTreeSet<&StatementId> = drivers.keys().chain(riders.keys()).collect();
-        for accept in accepts {
-            let sides = (drivers.get(accept), riders.get(accept));
-            if !agree(sides.0, sides.1) {
-                let how = |slot: Option<&Slot>| match slot {
-                    None => "never bound".to_owned(),
-                    Some(slot) => format!("{:?}", slot.ended),
-                };
-                let what = format!("driver {}, rider {}", how(sides.0), how(sides.1));
-                self.watch.violation("L1", what);
-            }
-        }
+        let (drivers, riders) = (of(Role::Driver), of(Role::Rider));
+        self.watch.look_at_ends(&drivers, &riders);
         for name in self.names(Role::Driver).collect::<Vec<_>>() {
             let host = &self.hosts[name];
             let state = host.market.as_ref().map(|market| market.snapshot(self.time()).state);

@@ -348,12 +348,13 @@ impl Marketplace {
         if let Some(work) = self.work.iter_mut().find(|work| work.order == *order) {
             work.done = Some(pow);
         }
-        if self.driver.as_ref().is_some_and(|driver| driver.online && !driver.live) {
+        // Also when an offer is out: the work of its hour serves no longer, and a refresh waits.
+        if self.driver.as_ref().is_some_and(|driver| driver.online) {
             self.timers.set_by(Timer::Publish, now);
         }
         if self.is_shopping() {
             let waits = self.rider.as_ref().and_then(|rider| rider.search.as_ref());
-            if waits.is_some_and(|search| search.opened && search.offer.is_none()) {
+            if waits.is_some_and(|search| search.opened) {
                 self.timers.set_by(Timer::Publish, now);
             }
             self.timers.set_by(Timer::Decide, now);

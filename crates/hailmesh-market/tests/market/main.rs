@@ -10,4 +10,5 @@ mod scenarios;
 mod sharing;
 mod signatures;
 mod witness;
+mod work;
 mod world;

@@ -9,13 +9,14 @@ use ed25519_dalek::SigningKey;
 use hailmesh_market::marketplace::{Keys, Marketplace};
 use hailmesh_market::{
     Answer, AskId, Command, CommandError, Config, DriverProfile, Event, ExchangeId, Input, MessageRef,
-    Origin, Output, Record, RideId, RideView, Role, Verdict, Wish,
+    Origin, Output, Record, RideId, RideView, Role, Verdict, Wish, WorkOrder,
 };
 use hailmesh_types::{
     Class, Duration, Features, PeerKey, Private, Resolution, Seats, Tariff, Text, Timestamp,
 };
 use hailmesh_wire::{
     AcceptMode, AnyStatement, Ed25519, Frame, FrameContent, Kind, RideState, Signatures, Topic, VehicleCard,
+    pow_search,
 };
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -46,6 +47,8 @@ pub(crate) struct Host {
     pub(crate) store_breaks_after: Option<usize>,
     /// The own offer that is out, as it was sent.
     offer_out: Option<Vec<u8>>,
+    /// Proofs of work that are to be found.
+    orders: Vec<WorkOrder>,
 }
 
 enum Arrival {
@@ -140,6 +143,7 @@ impl World {
             store_broken: false,
             store_breaks_after: None,
             offer_out: None,
+            orders: Vec::new(),
         });
         let name = self.hosts.len() - 1;
         self.start(name);
@@ -232,6 +236,18 @@ impl World {
         }
     }
 
+    /// Finds the proofs of work that a host has ordered, and says how many.
+    pub(crate) fn work(&mut self, name: Name) -> usize {
+        let orders = std::mem::take(&mut self.hosts[name].orders);
+        for order in &orders {
+            let WorkOrder { network, signer, cell, issued, bits, first } = order;
+            let pow = pow_search(*network, signer, *cell, *issued, *bits, *first, u64::MAX);
+            let pow = pow.expect("somewhere among all candidates");
+            self.input(name, Input::Work { order: order.clone(), pow });
+        }
+        orders.len()
+    }
+
     pub(crate) fn command(&mut self, name: Name, command: Command) -> Result<Answer, CommandError> {
         let now = self.time(name);
         let answer = self.hosts[name].market.as_mut().unwrap().command(now, command);
@@ -312,7 +328,8 @@ impl World {
                     self.hosts[name].topics.remove(&topic);
                 }
                 Output::Notify(event) => self.hosts[name].events.push(event),
-                Output::Dial { .. } | Output::Score { .. } | Output::Work(_) => {}
+                Output::Work(order) => self.hosts[name].orders.push(order),
+                Output::Dial { .. } | Output::Score { .. } => {}
             }
         }
     }

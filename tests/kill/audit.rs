@@ -9,8 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use hailmesh_market::Role;
-use hailmesh_sim::promises::{Ledger, Watch, by_accept};
+use hailmesh_sim::promises::{Ledger, Watch, by_accept, sides};
 use hailmesh_types::{PeerKey, StatementId};
 use hailmesh_wire::{AnyStatement, Attachment, Ed25519, Frame, FrameContent, Outcome};
 
@@ -201,10 +200,7 @@ impl Audit {
             let what = format!("host {} hears somebody who never said who it is", heard.by);
             self.watch.violation("R", what);
         }
-        let of = |role: Role| -> Vec<&Ledger> {
-            ledgers.iter().filter(|(name, _)| hosts[*name].role == role).map(|(_, ledger)| ledger).collect()
-        };
-        let (drivers, riders) = (of(Role::Driver), of(Role::Rider));
+        let (drivers, riders) = sides(ledgers.iter().map(|(name, ledger)| (hosts[*name].role, ledger)));
         self.watch.look(&drivers, &riders);
         self.watch.look_for_evidence(|_| true);
         self.look_at_firm_riders(&drivers, &riders);

@@ -2,6 +2,7 @@
 //! every agreement agree (L1).
 
 use hailmesh_market::{Command, Completion, RideView, Role};
+use hailmesh_sim::promises::sides;
 use hailmesh_types::{PeerKey, StatementId};
 use hailmesh_wire::{Kind, RideState};
 
@@ -106,11 +107,7 @@ impl World {
             self.check_receipts(name);
         }
         self.watch.look_for_evidence(|_| true);
-        let of = |role: Role| {
-            let hosts = self.hosts.iter().filter(move |host| host.role == role);
-            hosts.map(|host| &host.ledger).collect::<Vec<_>>()
-        };
-        let (drivers, riders) = (of(Role::Driver), of(Role::Rider));
+        let (drivers, riders) = sides(self.hosts.iter().map(|host| (host.role, &host.ledger)));
         self.watch.look_at_ends(&drivers, &riders);
         for name in self.names(Role::Driver) {
             let state = self.hosts[name].market.as_ref().map(|market| market.snapshot(self.time()).state);

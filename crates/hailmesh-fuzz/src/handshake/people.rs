@@ -1,8 +1,9 @@
 //! What people do: what is next, or anything at all.
 
-use hailmesh_market::{Command, Completion, DriverProfile, RideId, RideView, Role, Wish};
-use hailmesh_types::{Amount, Class, Duration, Features, Private, Resolution, Seats, Tariff, Text};
-use hailmesh_wire::{AcceptMode, RideState, VehicleCard};
+use hailmesh_market::{Command, Completion, RideId, RideView, Role};
+use hailmesh_sim::promises::cast::{HERE, NEAR, THERE, place, profile, wish};
+use hailmesh_types::{Amount, Duration, Text};
+use hailmesh_wire::{AcceptMode, RideState};
 
 use super::world::{Name, World};
 use crate::Input;
@@ -21,53 +22,8 @@ impl Person {
     }
 }
 
-const HERE: &str = "40.7580,-73.9855";
-const NEAR: &str = "40.7614,-73.9776";
-const THERE: &str = "40.7484,-73.9857";
-
-fn place(text: &str) -> Private<hailmesh_types::GeoPoint> {
-    Private(text.parse().expect("a place"))
-}
-
 fn amount(minor: u64) -> Amount {
     Amount::from_minor(minor).expect("an amount")
-}
-
-fn profile(accept_mode: AcceptMode) -> DriverProfile {
-    DriverProfile {
-        class: Class::STANDARD,
-        seats: Seats::new(4).expect("seats"),
-        features: Features::NONE,
-        tariff: Tariff::default(),
-        accept_mode,
-        precision: Resolution::PICKUP,
-        discount: 0,
-        vehicle: VehicleCard {
-            plate: Text::new("HM 1").expect("a plate"),
-            model: Text::new("Estate").expect("a model"),
-            colour: Text::new("blue").expect("a colour"),
-            photo: None,
-            credential_salt: None,
-        },
-    }
-}
-
-fn wish(max_fare: Option<u64>, open: bool) -> Wish {
-    Wish {
-        from: place(NEAR),
-        to: Some(place(THERE)),
-        max_fare: max_fare.map(amount),
-        currency: None,
-        class: Class::STANDARD,
-        party: Seats::ONE,
-        features: Features::NONE,
-        patience: Duration::from_secs(60),
-        pickup_within: None,
-        open,
-        name: Text::new("R").expect("a name"),
-        phone: Text::default(),
-        note: Text::default(),
-    }
 }
 
 impl World {

@@ -3,12 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use ed25519_dalek::SigningKey;
 use hailmesh_market::{
-    AskId, Command, Config, Event, ExchangeId, Input as Told, Keys, Marketplace, MessageRef, Origin, Output,
+    AskId, Command, Config, Event, ExchangeId, Input as Told, Marketplace, MessageRef, Origin, Output,
     Record, RideId, RideView, Role,
 };
-use hailmesh_sim::promises::{Ledger, Watch};
+use hailmesh_sim::promises::{Ledger, Watch, cast, sides};
 use hailmesh_types::{Duration, PeerKey, Timestamp};
 use hailmesh_wire::{
     AnyStatement, Attachment, Frame, FrameContent, Heard, RideState, Signatures, SimulatedSignatures, Topic,
@@ -275,26 +274,12 @@ impl World {
         let (now, fault) = (self.time(), self.fault);
         let host = &mut self.hosts[name];
         host.run += 1;
-        let seed = |what: u8, run: u64| {
-            let mut seed = [what; 32];
-            seed[1] = u8::try_from(name).unwrap_or(0);
-            seed[2..10].copy_from_slice(&run.to_le_bytes());
-            seed
-        };
-        // A rider's transport identity is new in every process; a driver's is its shift key.
-        let transport = SigningKey::from_bytes(&seed(2, host.process));
-        let keys = Keys {
-            role: Some(host.role),
-            identity: SigningKey::from_bytes(&seed(1, 0)),
-            transport: Some(PeerKey::from_bytes(transport.verifying_key().to_bytes())),
-            lost: false,
-            new_host: false,
-        };
+        let keys = cast::keys(name, host.role, host.process);
         let records = match fault {
             Some(fault) => fault.recovered(&host.ledger.records),
             None => host.ledger.records.clone(),
         };
-        let (config, seed) = (Arc::clone(&host.config), seed(3, host.run));
+        let (config, seed) = (Arc::clone(&host.config), cast::randomness(name, host.run));
         let market =
             Marketplace::recover_with(config, keys, seed, records, now, Arc::clone(&self.signatures));
         match market {
@@ -524,11 +509,7 @@ impl World {
     fn keep(&mut self, name: Name, records: Vec<Record>) {
         self.watch.keep(name, &records);
         self.hosts[name].ledger.append(records);
-        let of = |role: Role| {
-            let hosts = self.hosts.iter().filter(move |host| host.role == role);
-            hosts.map(|host| &host.ledger).collect::<Vec<_>>()
-        };
-        let (drivers, riders) = (of(Role::Driver), of(Role::Rider));
+        let (drivers, riders) = sides(self.hosts.iter().map(|host| (host.role, &host.ledger)));
         self.watch.look(&drivers, &riders);
     }
 

@@ -102,6 +102,14 @@ impl Ledger {
     }
 }
 
+/// The journals of drivers, and those of riders.
+#[must_use]
+pub fn sides<'l>(hosts: impl IntoIterator<Item = (Role, &'l Ledger)>) -> (Vec<&'l Ledger>, Vec<&'l Ledger>) {
+    let (drivers, riders): (Vec<_>, Vec<_>) = hosts.into_iter().partition(|(role, _)| *role == Role::Driver);
+    let ledgers = |side: Vec<(Role, &'l Ledger)>| side.into_iter().map(|(_, ledger)| ledger).collect();
+    (ledgers(drivers), ledgers(riders))
+}
+
 /// The slots of these journals by their ACCEPT.
 #[must_use]
 pub fn by_accept<'l>(ledgers: &[&'l Ledger]) -> BTreeMap<StatementId, &'l Slot> {

@@ -5,8 +5,9 @@
 //! of what each has made durable. Tests of crashes and fuzzing share both, so that they
 //! cannot disagree about what was promised.
 
+pub mod cast;
 mod ledger;
 mod watch;
 
-pub use ledger::{Ledger, Slot, agree, by_accept};
+pub use ledger::{Ledger, Slot, agree, by_accept, sides};
 pub use watch::{Violation, Watch};

@@ -2,16 +2,14 @@
 
 use std::sync::Arc;
 
-use ed25519_dalek::SigningKey;
-use hailmesh_market::{Input, Keys, Marketplace, Origin, Record, RideId, RideView, Role};
-use hailmesh_types::PeerKey;
+use hailmesh_market::{Input, Marketplace, Origin, Record, RideId, RideView, Role};
+use hailmesh_sim::promises::{Ledger, cast, sides};
 use hailmesh_wire::RideState;
 
 use crate::fault::Fault;
 use crate::plan::{Crash, Name, Position};
 use crate::point::{Point, kind_of, queued};
 use crate::world::{Arrival, NOBODY_MS, TROUBLE_MS, World};
-use hailmesh_sim::promises::Ledger;
 
 /// How long a host is down.
 const DOWN_MS: u64 = 1_000;
@@ -23,26 +21,12 @@ impl World {
         let host = &mut self.hosts[name];
         host.has_news = true;
         host.run += 1;
-        let seed = |what: u8, run: u64| {
-            let mut seed = [what; 32];
-            seed[1] = u8::try_from(name).unwrap_or(0);
-            seed[2..10].copy_from_slice(&run.to_le_bytes());
-            seed
-        };
-        // A rider's transport identity is new in every run; a driver's is its shift key.
-        let transport = SigningKey::from_bytes(&seed(2, host.run));
-        let keys = Keys {
-            role: Some(host.role),
-            identity: SigningKey::from_bytes(&seed(1, 0)),
-            transport: Some(PeerKey::from_bytes(transport.verifying_key().to_bytes())),
-            lost: false,
-            new_host: false,
-        };
+        let keys = cast::keys(name, host.role, host.run);
         let records = match self.fault {
             Some(fault) => fault.recovered(&host.ledger.records),
             None => host.ledger.records.clone(),
         };
-        let (config, seed) = (Arc::clone(&host.config), seed(3, host.run));
+        let (config, seed) = (Arc::clone(&host.config), cast::randomness(name, host.run));
         match Marketplace::recover_with(config, keys, seed, records, now, Arc::clone(&self.signatures)) {
             Ok(market) => host.market = Some(Box::new(market)),
             Err(error) => return self.watch.violation("R", format!("host {name} does not recover: {error}")),
@@ -152,11 +136,7 @@ impl World {
     fn keep(&mut self, name: Name, records: Vec<Record>) {
         self.watch.keep(name, &records);
         self.hosts[name].ledger.append(records);
-        let of = |role: Role| {
-            let hosts = self.hosts.iter().filter(move |host| host.role == role);
-            hosts.map(|host| &host.ledger).collect::<Vec<_>>()
-        };
-        let (drivers, riders) = (of(Role::Driver), of(Role::Rider));
+        let (drivers, riders) = sides(self.hosts.iter().map(|host| (host.role, &host.ledger)));
         self.watch.look(&drivers, &riders);
     }
 

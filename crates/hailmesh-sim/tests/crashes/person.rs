@@ -1,9 +1,10 @@
 //! People: they look at what their node shows and do what is next, also after a crash.
 //! What they have seen they remember; what their node has forgotten they say again.
 
-use hailmesh_market::{Answer, Command, Completion, DriverProfile, RideView, Role, Wish};
-use hailmesh_types::{Amount, Class, Duration, Features, Private, Resolution, Seats, Tariff, Text};
-use hailmesh_wire::{AcceptMode, RideState, VehicleCard};
+use hailmesh_market::{Answer, Command, Completion, RideView, Role};
+use hailmesh_sim::promises::cast::{HERE, place, profile, wish};
+use hailmesh_types::{Amount, Text};
+use hailmesh_wire::{AcceptMode, RideState};
 
 use crate::plan::Name;
 use crate::scenario::{DriverWay, RiderWay};
@@ -38,47 +39,6 @@ impl Person {
     /// The node was started again.
     pub(crate) const fn woke(&mut self) {
         self.online = false;
-    }
-}
-
-const HERE: &str = "40.7580,-73.9855";
-const NEAR: &str = "40.7614,-73.9776";
-const THERE: &str = "40.7484,-73.9857";
-
-fn profile(way: DriverWay) -> DriverProfile {
-    DriverProfile {
-        class: Class::STANDARD,
-        seats: Seats::new(4).unwrap(),
-        features: Features::NONE,
-        tariff: Tariff::default(),
-        accept_mode: if way == DriverWay::Haggles { AcceptMode::Ask } else { AcceptMode::Auto },
-        precision: Resolution::PICKUP,
-        discount: 0,
-        vehicle: VehicleCard {
-            plate: Text::new("HM 1").unwrap(),
-            model: Text::new("Estate").unwrap(),
-            colour: Text::new("blue").unwrap(),
-            photo: None,
-            credential_salt: None,
-        },
-    }
-}
-
-fn wish(max_fare: Option<u64>) -> Wish {
-    Wish {
-        from: Private(NEAR.parse().unwrap()),
-        to: Some(Private(THERE.parse().unwrap())),
-        max_fare: max_fare.map(|fare| Amount::from_minor(fare).unwrap()),
-        currency: None,
-        class: Class::STANDARD,
-        party: Seats::ONE,
-        features: Features::NONE,
-        patience: Duration::from_secs(60),
-        pickup_within: None,
-        open: true,
-        name: Text::new("R").unwrap(),
-        phone: Text::default(),
-        note: Text::default(),
     }
 }
 
@@ -128,8 +88,15 @@ impl World {
         let first = had(&rides) == 0;
         let way = if first || !self.scenario.again { self.scenario.driver } else { DriverWay::Drives };
         if !self.hosts[name].person.online && self.now_ms >= self.scenario.online_ms {
-            self.command(name, Command::Move(Private(HERE.parse().unwrap())));
-            self.command(name, Command::GoOnline(profile(way)));
+            self.command(name, Command::Move(place(HERE)));
+            self.command(
+                name,
+                Command::GoOnline(profile(if way == DriverWay::Haggles {
+                    AcceptMode::Ask
+                } else {
+                    AcceptMode::Auto
+                })),
+            );
             self.hosts[name].person.online = true;
         }
         let open = rides.iter().find(|ride| !ride.state.is_over());
@@ -193,7 +160,7 @@ impl World {
                 return self.rate(name, &rides);
             }
             if self.now_ms >= self.scenario.wanted_ms && self.may_try(name) {
-                let wish = wish((self.scenario.driver == DriverWay::Haggles).then_some(900));
+                let wish = wish((self.scenario.driver == DriverWay::Haggles).then_some(900), true);
                 if let Some(Ok(Answer::Ride(_))) = self.command(name, Command::RequestRide(Box::new(wish))) {
                     self.hosts[name].person.tries += 1;
                 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hailmesh_market::Role;
-use hailmesh_sim::promises::Violation;
+use hailmesh_sim::promises::{Violation, sides};
 use hailmesh_types::PeerKey;
 use hailmesh_wire::{Kind, SimulatedSignatures};
 
@@ -118,11 +118,7 @@ impl World {
             self.check_receipts(name);
         }
         self.watch.look_for_evidence(|_| true);
-        let of = |role: Role| {
-            let hosts = self.hosts.iter().filter(move |host| host.role == role);
-            hosts.map(|host| &host.ledger).collect::<Vec<_>>()
-        };
-        let (drivers, riders) = (of(Role::Driver), of(Role::Rider));
+        let (drivers, riders) = sides(self.hosts.iter().map(|host| (host.role, &host.ledger)));
         self.watch.look_at_ends(&drivers, &riders);
         for name in self.names(Role::Driver).collect::<Vec<_>>() {
             let host = &self.hosts[name];

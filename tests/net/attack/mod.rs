@@ -20,7 +20,6 @@ mod wire;
 use futures::future::join_all;
 use hailmesh_node::market::admission::Stop;
 use hailmesh_sim::adversary::{Behaviour, Exposure};
-use hailmesh_sim::judge::AttackTally;
 use rand::RngExt as _;
 
 use self::town::Town;
@@ -66,23 +65,6 @@ fn towns() -> Vec<Vec<Behaviour>> {
     towns
 }
 
-/// What became of an attack, in a line.
-fn line(tally: &AttackTally) -> String {
-    let met: Vec<String> = tally.met.iter().map(|(what, count)| format!("{what} {count}")).collect();
-    let exposed = match tally.behaviour.exposure() {
-        _ if tally.exposed > 0 => format!(
-            "exposed in {:.2} s ({} of {} contradictions read, evidence at up to {} nodes)",
-            tally.slowest_ms as f64 / 1_000.0,
-            tally.exposed,
-            tally.complete,
-            tally.known_to
-        ),
-        Exposure::Proof(kind) => format!("not exposed: nobody had read both sides of {kind}"),
-        Exposure::None(why) => format!("not exposable: {why}"),
-    };
-    format!("{}: {} attempts, met with {}; {exposed}", tally.behaviour, tally.attempts, met.join(", "))
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_attack_meets_real_nodes_and_harms_nobody() {
     let seed: [u8; 32] = rand::rng().random();
@@ -96,7 +78,7 @@ async fn every_attack_meets_real_nodes_and_harms_nobody() {
     for (number, outcome) in join_all(lived).await.into_iter().enumerate() {
         for tally in &outcome.tallies {
             let met_ms = outcome.met_ms.get(&tally.behaviour).copied().unwrap_or(u64::MAX);
-            println!("town {number}, after {met_ms} ms: {}", line(tally));
+            println!("town {number}, after {met_ms} ms: {tally}");
         }
         println!(
             "town {number}: {} attackers, {} honest rides, {} agreements, {} s",

@@ -2,11 +2,12 @@
 //! up to, and what honest nodes have made of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use hailmesh_types::{NetworkName, PublicKey, StatementId};
 use hailmesh_wire::{Evidence, NetworkId, Signatures, Signed, evidence};
 
-use crate::adversary::{Behaviour, Player};
+use crate::adversary::{Behaviour, Exposure, Player};
 
 /// Within this time evidence must be found once somebody honest has read what it takes,
 /// milliseconds.
@@ -35,6 +36,27 @@ pub struct AttackTally {
     pub slowest_ms: u64,
     /// Most honest nodes that came to hold evidence against one of its keys.
     pub known_to: usize,
+}
+
+/// In a line.
+impl fmt::Display for AttackTally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let met: Vec<String> = self.met.iter().map(|(what, count)| format!("{what} {count}")).collect();
+        write!(f, "{}: {} attempts, met with {}; ", self.behaviour, self.attempts, met.join(", "))?;
+        match self.behaviour.exposure() {
+            _ if self.exposed > 0 => write!(
+                f,
+                "exposed in {}.{:03} s ({} of {} contradictions read, evidence at up to {} nodes)",
+                self.slowest_ms / 1_000,
+                self.slowest_ms % 1_000,
+                self.exposed,
+                self.complete,
+                self.known_to
+            ),
+            Exposure::Proof(kind) => write!(f, "not exposed: nobody had read both sides of {kind}"),
+            Exposure::None(why) => write!(f, "not exposable: {why}"),
+        }
+    }
 }
 
 impl AttackTally {

@@ -4,8 +4,6 @@
 use hailmesh_sim::adversary::{Behaviour, Exposure};
 use hailmesh_sim::city::{City, Report};
 
-use crate::line;
-
 /// A few drivers, a few riders, some attackers.
 fn small(behaviour: Behaviour) -> City {
     let seed = 100 + Behaviour::ALL.iter().position(|one| *one == behaviour).unwrap_or(0) as u64;
@@ -15,7 +13,7 @@ fn small(behaviour: Behaviour) -> City {
 
 fn check(behaviour: Behaviour, report: &Report) {
     let tally = report.tally(behaviour).expect("somebody tried it");
-    println!("{}", line(tally));
+    println!("adversary {tally}");
     report.assert_sound();
     assert!(tally.attempts >= 4, "{behaviour} did not attack: {tally:?}");
     let met = tally.met_with(behaviour.met_with());

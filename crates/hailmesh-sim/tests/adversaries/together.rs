@@ -3,15 +3,13 @@
 use hailmesh_sim::adversary::Behaviour;
 use hailmesh_sim::city::City;
 
-use crate::line;
-
 #[test]
 fn one_hostile_node_in_five_costs_less_than_one_match_in_ten() {
     let city = || City::grid().drivers(130).riders_per_hour(300.0).minutes(15).seed(1);
     let fair = city().run();
     let report = city().adversaries(0.2).run();
     for tally in &report.run.tallies {
-        println!("{}", line(tally));
+        println!("adversary {tally}");
     }
     println!("without attackers: {fair}");
     println!("one node in five hostile: {report}");

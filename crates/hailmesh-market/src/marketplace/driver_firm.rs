@@ -109,7 +109,7 @@ impl Marketplace {
         self.timers.set(Timer::EnRoute(slot), now + Duration::from_secs(1));
         self.begin_sharing(now);
         self.close_invites();
-        self.expect_end(now, slot, false);
+        self.expect_end(now, slot);
         self.set_ride(now, ride, RideState::Firm, None);
     }
 

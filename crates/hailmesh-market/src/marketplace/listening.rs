@@ -13,6 +13,7 @@ use crate::output::Output;
 use crate::position::{RingChange, Width};
 
 use super::Marketplace;
+use super::deal::Deal;
 use super::timers::Timer;
 
 /// A shorter absence is not worth the joining: peers that prune a topic are not grafted
@@ -121,6 +122,11 @@ impl Marketplace {
             if self.driver.is_some() && self.book.live_count(Side::Drivers, now) >= self.config.idle_crowd {
                 self.rest_from_crowd(now);
             }
+            // Whoever started again in the middle of a ride knew nobody then.
+            self.rest(now);
+            if self.is_firm_rider() {
+                self.rest_rider();
+            }
             self.follow_ring(now);
         }
     }
@@ -221,10 +227,12 @@ impl Marketplace {
 
     /// The ride of this slot is firm, or its rider has boarded: when it should end. The
     /// estimates are the ACCEPT's and the REQUEST's own.
-    pub(super) fn expect_end(&mut self, now: Timestamp, slot: SlotRef, boarded: bool) {
+    pub(super) fn expect_end(&mut self, now: Timestamp, slot: SlotRef) {
         let Some(deal) = self.deals.get(&slot) else { return };
-        let pickup = if boarded { Duration::ZERO } else { deal.accept.body().eta };
-        let ends = now + pickup.saturating_add(deal.request.body().ride_time);
+        let Some(firm) = deal.firm_at else { return };
+        let boarded = deal.is_boarded();
+        let starts = deal.boarded_at.unwrap_or_else(|| firm + deal.accept.body().eta);
+        let ends = starts + deal.request.body().ride_time;
         let Some(driver) = self.driver.as_mut() else { return };
         driver.ride_ends = Some(ends);
         if driver.away {
@@ -243,7 +251,8 @@ impl Marketplace {
         }
         let Some(driver) = self.driver.as_mut() else { return };
         let Some(until) = driver.ride_ends.map(|ends| ends - ahead) else { return };
-        if driver.is_free() || driver.away || until < now + AWAY_LEAST {
+        // An offer that is still out is withdrawn first.
+        if driver.is_free() || driver.live || driver.away || until < now + AWAY_LEAST {
             return;
         }
         self.stop_listening(until);
@@ -256,6 +265,11 @@ impl Marketplace {
         }
         self.leave_topics();
         self.timers.set(Timer::Listen, until);
+    }
+
+    fn is_firm_rider(&self) -> bool {
+        let bound = self.rider.as_ref().and_then(|rider| rider.bound());
+        bound.and_then(|slot| self.deals.get(&slot)).is_some_and(Deal::is_firm)
     }
 
     /// A rider who is firm looks for nobody: it leaves the topics of offers under the same

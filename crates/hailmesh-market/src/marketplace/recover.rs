@@ -296,6 +296,9 @@ impl Marketplace {
                 if unsigned {
                     self.timers.set(Timer::Cosign(slot), now + self.config.timers.cosign);
                 }
+                if role == Role::Driver && firm {
+                    self.expect_end(now, slot);
+                }
                 if on_the_way && firm {
                     self.timers.set(Timer::EnRoute(slot), now);
                 }

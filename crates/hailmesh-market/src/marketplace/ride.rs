@@ -3,8 +3,7 @@
 use hailmesh_types::{AgreementId, Amount, Cell, Duration, Resolution, Text, Timestamp};
 use hailmesh_wire::{
     Arrived, Attachment, BoardAsk, Boarded, Body, Complete, Dispute, EnRoute, Extensions, Figures, Frame,
-    FrameContent, Kind, Purpose, Rating, RejectReason, RideState, Verified, check_complete, final_fare,
-    tariff_of,
+    FrameContent, Kind, Rating, RejectReason, RideState, Verified, check_complete, final_fare, tariff_of,
 };
 use subtle::ConstantTimeEq;
 
@@ -15,7 +14,7 @@ use crate::matching::Spot;
 use crate::output::Event;
 
 use super::Marketplace;
-use super::deal::{Deal, opening_bytes};
+use super::deal::Deal;
 use super::ending::EndingTerms;
 use super::exchange::{About, Turn};
 use super::timers::Timer;
@@ -170,7 +169,7 @@ impl Marketplace {
             _ => None,
         });
         match secret {
-            Some(secret) if self.boarded(now, slot, secret) => self.keep_drop(slot, turn),
+            Some(secret) if self.boarded(now, slot, secret) => self.take_opening(slot, turn),
             _ => self.on_boarding_refused(slot, "the rider's node did not give the secret"),
         }
     }
@@ -199,7 +198,7 @@ impl Marketplace {
         self.state(now, slot, body, records);
         self.timers.clear(Timer::EnRoute(slot));
         self.drive(now, &mut Turn::own(), slot.key, DriverEvent::Boarded);
-        self.expect_end(now, slot, true);
+        self.expect_end(now, slot);
         self.set_ride(now, ride, RideState::InProgress, None);
         true
     }
@@ -209,21 +208,7 @@ impl Marketplace {
         let of = |deal: &&Deal| deal.said.iter().any(|said| said.id == statement);
         let slot = self.deals.values().find(of).map(Deal::slot);
         if let Some(slot) = slot {
-            self.keep_drop(slot, turn);
-        }
-    }
-
-    fn keep_drop(&mut self, slot: SlotRef, turn: &Turn) {
-        let opening = turn.attachments.iter().find_map(|attachment| match attachment {
-            Attachment::DropOpening(opening) => Some(opening.clone()),
-            _ => None,
-        });
-        let (Some(opening), Some(deal)) = (opening, self.deals.get_mut(&slot)) else { return };
-        let right =
-            deal.confirm.as_ref().is_some_and(|confirm| Deal::opens(confirm.body(), Purpose::Drop, &opening));
-        if right && !deal.secrets.contains_key(&SecretPurpose::Drop) {
-            let record = deal.keep(SecretPurpose::Drop, opening_bytes(&opening));
-            self.persist(vec![record]);
+            self.take_opening(slot, turn);
         }
     }
 

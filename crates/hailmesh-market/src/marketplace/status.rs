@@ -2,14 +2,15 @@
 
 use hailmesh_types::{Duration, StatementId, Timestamp};
 use hailmesh_wire::{
-    Attachment, Extensions, Frame, Kind, RejectReason, RideState, Status, StatusEntry, Verified,
+    Attachment, Extensions, Frame, Kind, Purpose, RejectReason, RideState, Status, StatusEntry, Verified,
+    commit,
 };
 
-use crate::journal::{Record, Role, SlotRef};
+use crate::journal::{Record, Role, SecretPurpose, SlotRef};
 use crate::output::Output;
 
 use super::Marketplace;
-use super::deal::Deal;
+use super::deal::{Deal, opening_bytes};
 use super::exchange::{About, Turn};
 use super::timers::Timer;
 
@@ -78,6 +79,7 @@ impl Marketplace {
             own_key = Some(slot);
             self.follow_peer(now, slot, turn.peer);
             self.take_status(now, slot, entry, &status, &mut attached);
+            self.take_opening(slot, turn);
             entries.extend(self.deals.get(&slot).and_then(entry_of));
         }
         if !asks {
@@ -134,18 +136,44 @@ impl Marketplace {
         attached.extend(own.into_iter().skip(lacking).map(|(_, bytes, _)| bytes));
     }
 
-    /// The opening that goes with what STATUS brings along, if the peer may have it.
+    /// The opening that the peer needs at this stage of the ride (P8.7), if it may have it.
     fn status_opening(&self, slot: SlotRef, turn: &Turn) -> Option<Attachment> {
-        use crate::journal::SecretPurpose;
         let deal = self.deals.get(&slot)?;
         match deal.role() {
-            Role::Rider if turn.peer == Some(deal.counterparty().to_peer_key()) => {
-                deal.opening(SecretPurpose::Pickup).map(Attachment::PickupOpening)
+            Role::Rider if turn.peer != Some(deal.counterparty().to_peer_key()) => None,
+            Role::Rider if deal.is_boarded() => {
+                deal.opening(SecretPurpose::Drop).map(Attachment::DropOpening)
             }
+            Role::Rider => deal.opening(SecretPurpose::Pickup).map(Attachment::PickupOpening),
             Role::Driver if deal.firm_at.is_some() && turn.peer == Some(deal.peer()) => {
                 deal.opening(SecretPurpose::Vehicle).map(Attachment::VehicleOpening)
             }
             _ => None,
+        }
+    }
+
+    /// An opening that this side lacks: the destination comes with boarding, the vehicle with
+    /// ACK, and both with a STATUS where what should have brought them was lost.
+    pub(super) fn take_opening(&mut self, slot: SlotRef, turn: &Turn) {
+        let Some(deal) = self.deals.get_mut(&slot) else { return };
+        let lacks = |purpose| !deal.secrets.contains_key(&purpose);
+        let found = turn.attachments.iter().find_map(|attachment| match (deal.role(), attachment) {
+            (Role::Driver, Attachment::DropOpening(opening)) if deal.is_boarded() => {
+                let right = deal
+                    .confirm
+                    .as_ref()
+                    .is_some_and(|confirm| Deal::opens(confirm.body(), Purpose::Drop, opening));
+                (right && lacks(SecretPurpose::Drop)).then_some((SecretPurpose::Drop, opening))
+            }
+            (Role::Rider, Attachment::VehicleOpening(opening)) if deal.firm_at.is_some() => {
+                let right = commit(Purpose::Vehicle, opening) == deal.accept.body().vehicle_commit;
+                (right && lacks(SecretPurpose::Vehicle)).then_some((SecretPurpose::Vehicle, opening))
+            }
+            _ => None,
+        });
+        if let Some((purpose, opening)) = found {
+            let record = deal.keep(purpose, opening_bytes(opening));
+            self.persist(vec![record]);
         }
     }
 

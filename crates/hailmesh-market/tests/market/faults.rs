@@ -134,6 +134,51 @@ fn go_on(world: &mut World, driver: Name, rider: Name, ride: RideId) {
     world.run(500);
 }
 
+/// Each side sees all that it must know of the other at this stage (P8.7).
+fn all_is_shown(world: &World, driver: Name, rider: Name, ride: RideId) -> bool {
+    let at_driver = world.last_ride(driver);
+    at_driver.is_some_and(|view| view.pickup.is_some() && view.drop.is_some())
+        && world.view(rider, ride).vehicle.is_some()
+}
+
+#[test]
+fn the_destination_reaches_the_driver_though_the_answer_that_brought_it_was_lost() {
+    // After a while as short as this neither words nor the BOARDED are lost with it, but
+    // the answer is; what comes next may say that the BOARDED itself was heard.
+    let pauses = [0, 5, 10, 15, 20, 30, 50];
+    let lengths = [1_000, 5_000, 10_000, 12_000, 20_000, 30_000];
+    for (pause, length) in pauses.into_iter().flat_map(|pause| lengths.map(|length| (pause, length))) {
+        for what in ["answers", "questions", "driver", "rider"] {
+            let mut world = World::new(pause * 1_000_000 + length);
+            let (driver, rider, ride) = firm_pair(&mut world);
+            let at_driver = world.last_ride(driver).unwrap().ride;
+            world.command(driver, Command::Arrive(at_driver)).unwrap();
+            world.run(1_000);
+            let secret = world.view(rider, ride).boarding_secret.unwrap().0;
+            world.command(driver, Command::Board(at_driver, secret)).unwrap();
+            world.run(pause);
+            match what {
+                "answers" => drop(world.cut.insert((rider, driver))),
+                "questions" => drop(world.cut.insert((driver, rider))),
+                "driver" => world.crash(driver),
+                _ => world.crash(rider),
+            }
+            world.run(length);
+            world.cut.clear();
+            for host in [driver, rider] {
+                if !world.is_up(host) {
+                    world.start(host);
+                }
+            }
+            let shown = world.run_until(25_000, |world| {
+                world.state(rider, ride) == Some(RideState::InProgress)
+                    && all_is_shown(world, driver, rider, ride)
+            });
+            assert!(shown, "{what} lost {pause} ms after boarding, for {length} ms:\n{}", world.transcript());
+        }
+    }
+}
+
 #[test]
 fn a_restart_of_both_in_the_middle_of_a_ride_changes_nothing() {
     let mut world = World::new(30);

@@ -1,9 +1,20 @@
 //! Cities with misfortune: it costs rides, and never a promise.
 
-use hailmesh_sim::city::City;
+use hailmesh_sim::RideOutcome;
+use hailmesh_sim::city::{City, Report};
 
 fn city() -> City {
     City::grid().drivers(80).riders_per_hour(300.0).minutes(20)
+}
+
+/// Nobody sits in a car that does not know where to go: who was picked up so early that the
+/// trip must be over has arrived. Cars drive at 6 m/s at least.
+fn everybody_arrives(report: &Report) {
+    let rides = &report.outcome().rides;
+    let end = rides.iter().filter_map(|ride| ride.dropped_ms).max().expect("somebody has arrived");
+    let due = |ride: &RideOutcome| Some(ride.picked_up_ms? + 300_000 + u64::from(ride.trip_m) * 1_000 / 6);
+    let stranded = |ride: &&RideOutcome| ride.dropped_ms.is_none() && due(ride).is_some_and(|due| due < end);
+    assert_eq!(rides.iter().find(stranded), None, "{report}");
 }
 
 #[test]
@@ -18,6 +29,7 @@ fn nodes_that_come_and_go_keep_their_promises() {
     let report = city().churn_per_min(0.1).seed(22).run();
     report.assert_sound();
     assert!(report.outcome().traffic.expect("nodes talk").restarts > 100, "{report}");
+    everybody_arrives(&report);
     assert!(report.served_share() >= 0.8, "{report}");
 }
 
@@ -25,6 +37,7 @@ fn nodes_that_come_and_go_keep_their_promises() {
 fn one_message_in_five_is_lost() {
     let report = city().loss(0.2).seed(23).run();
     report.assert_sound();
+    everybody_arrives(&report);
     assert!(report.served_share() >= 0.8, "{report}");
 }
 
@@ -41,6 +54,7 @@ fn everybody_restarts_at_once() {
     let report = city().restart_everybody(10).seed(25).run();
     report.assert_sound();
     assert!(report.outcome().traffic.expect("nodes talk").restarts >= 80, "{report}");
+    everybody_arrives(&report);
     assert!(report.served_share() >= 0.85, "{report}");
 }
 

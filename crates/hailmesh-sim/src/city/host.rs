@@ -518,7 +518,7 @@ impl Host {
                     }
                     self.say(at_ms, What::Publish { topic, bytes });
                 }
-                Output::Dial { peer, addrs } if self.mishaps.is_some() => {
+                Output::Dial { peer, addrs } => {
                     self.pass_hint(at_ms, peer, &addrs);
                     self.say(at_ms, What::Dial(peer));
                 }
@@ -549,7 +549,7 @@ impl Host {
                     self.joined.push((topic, false));
                 }
                 Output::Notify(event) => events.push(event),
-                Output::Judge { .. } | Output::Dial { .. } | Output::Score { .. } | Output::Work(_) => {}
+                Output::Judge { .. } | Output::Score { .. } | Output::Work(_) => {}
             }
         }
         if let Some(mishaps) = self.mishaps.as_mut().filter(|_| !is_kept) {

@@ -131,9 +131,6 @@ impl Engine {
     /// connections were made under it.
     pub(super) fn renamed(&mut self, shards: &mut [Shard], at_ms: u64, host: u32, peer: PeerKey) {
         let Some(old) = self.peers.get(&host).copied().filter(|old| *old != peer) else { return };
-        if self.watch.is_none() {
-            return;
-        }
         let others: Vec<u32> = self.connected.get(&host).into_iter().flatten().copied().collect();
         for other in others {
             let gone = Arrival::Gone { peer: self.peer(other) };

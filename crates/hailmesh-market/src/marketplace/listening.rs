@@ -8,7 +8,6 @@ use hailmesh_wire::{DriverOffer, RiderOffer, Topic};
 
 use crate::book::Side;
 use crate::journal::SlotRef;
-use crate::matching::Policy;
 use crate::output::Output;
 use crate::position::{RingChange, Width};
 
@@ -136,12 +135,8 @@ impl Marketplace {
     /// What others of its side offer tells a node how many compete, and by listening it
     /// passes on what its neighbours say. Its own cell is enough for both while cars are
     /// plenty. Where more riders wait than cars are free everything depends on how many
-    /// compete around, and there is less to hear of cars; and some policies compare a node
-    /// with all its competitors.
+    /// compete around, and there is less to hear of cars.
     pub(super) fn own_width(&self, now: Timestamp, cell: Cell, width: Width) -> Option<Width> {
-        if self.config.policy != Policy::Nearest {
-            return Some(width);
-        }
         if self.is_resting(now) {
             return None;
         }
@@ -168,8 +163,7 @@ impl Marketplace {
             return;
         }
         let Some(here) = driver.cell().map(Cell::centre) else { return };
-        let stays =
-            self.config.timers.listen_ahead == Duration::ZERO || self.config.policy != Policy::Nearest;
+        let stays = self.config.timers.listen_ahead == Duration::ZERO;
         let few = || self.cars_near(now, here) < self.config.idle_crowd;
         let pause = if stays || !driver.live || few() {
             LOOK

@@ -30,6 +30,9 @@ const AHEAD: Duration = Duration::from_secs(60);
 pub(super) const SEQ_BLOCK: u64 = 1_024;
 /// How long a proof of work lasts, milliseconds.
 const WORK_PERIOD_MS: u64 = 3_600_000;
+/// Work of the next hour is ordered when an offer goes out so shortly before it: a refresh
+/// comes sooner than that (P13.9).
+const WORK_AHEAD: Duration = Duration::from_secs(180);
 /// Proofs of work remembered.
 const WORK_MAX: usize = 64;
 
@@ -37,6 +40,18 @@ const WORK_MAX: usize = 64;
 pub(super) struct Work {
     order: WorkOrder,
     done: Option<[u8; 8]>,
+}
+
+impl Work {
+    /// Whether it is the work for statements of that time.
+    fn serves(&self, key: &PublicKey, cell: u64, at: Timestamp) -> bool {
+        let order = &self.order;
+        order.signer == *key && order.cell == cell && work_period(order.issued) == work_period(at)
+    }
+}
+
+const fn work_period(at: Timestamp) -> u64 {
+    at.as_millis() / WORK_PERIOD_MS
 }
 
 impl Marketplace {
@@ -295,7 +310,12 @@ impl Marketplace {
     /// Whether the work for an offer in this cell is done, or none is owed. Where it is
     /// not, it is ordered, and the offer goes out when it is done.
     pub(super) fn has_worked_for_offer(&mut self, key: &PublicKey, cell: Cell, now: Timestamp) -> bool {
-        self.order_work(key, cell.parent(Resolution::TOPIC).index(), now)
+        let cell = cell.parent(Resolution::TOPIC).index();
+        let has_worked = self.order_work(key, cell, now);
+        if has_worked && work_period(now + WORK_AHEAD) > work_period(now) {
+            self.order_work(key, cell, now + WORK_AHEAD);
+        }
+        has_worked
     }
 
     /// The same for REQUESTs of a ride key.
@@ -311,29 +331,21 @@ impl Marketplace {
         self.work_done(key, 0, now)
     }
 
-    fn work_done(&self, key: &PublicKey, cell: u64, now: Timestamp) -> Option<[u8; 8]> {
-        let period = now.as_millis() / WORK_PERIOD_MS;
-        let same = |work: &&Work| {
-            work.order.signer == *key
-                && work.order.cell == cell
-                && work.order.issued.as_millis() / WORK_PERIOD_MS == period
-        };
-        self.work.iter().find(same).and_then(|work| work.done)
+    fn work_done(&self, key: &PublicKey, cell: u64, at: Timestamp) -> Option<[u8; 8]> {
+        self.work.iter().find(|work| work.serves(key, cell, at)).and_then(|work| work.done)
     }
 
-    fn order_work(&mut self, key: &PublicKey, cell: u64, now: Timestamp) -> bool {
-        if self.config.pow_bits == 0 || self.work_done(key, cell, now).is_some() {
+    /// Whether the work for a statement of that time is done; orders it where it is not.
+    fn order_work(&mut self, key: &PublicKey, cell: u64, at: Timestamp) -> bool {
+        if self.config.pow_bits == 0 || self.work_done(key, cell, at).is_some() {
             return true;
         }
-        let period = |at: Timestamp| at.as_millis() / WORK_PERIOD_MS;
-        let ordered = self.work.iter().any(|work| {
-            work.order.signer == *key && work.order.cell == cell && period(work.order.issued) == period(now)
-        });
-        if !ordered {
+        if !self.work.iter().any(|work| work.serves(key, cell, at)) {
             let first = u64::from_le_bytes(self.random());
             let bits = self.config.pow_bits;
-            let order = WorkOrder { network: self.network, signer: *key, cell, issued: now, bits, first };
-            self.work.retain(|work| period(work.order.issued) >= period(now));
+            let order = WorkOrder { network: self.network, signer: *key, cell, issued: at, bits, first };
+            let oldest = work_period(at).saturating_sub(1);
+            self.work.retain(|work| work_period(work.order.issued) >= oldest);
             if self.work.len() >= WORK_MAX {
                 self.work.remove(0);
             }
@@ -347,6 +359,9 @@ impl Marketplace {
     pub(super) fn on_work(&mut self, now: Timestamp, order: &WorkOrder, pow: [u8; 8]) {
         if let Some(work) = self.work.iter_mut().find(|work| work.order == *order) {
             work.done = Some(pow);
+        }
+        if work_period(order.issued) > work_period(now) {
+            return;
         }
         // Also when an offer is out: the work of its hour serves no longer, and a refresh waits.
         if self.driver.as_ref().is_some_and(|driver| driver.online) {

@@ -71,6 +71,20 @@ fn the_same_work_serves_for_an_hour_and_no_longer() {
 }
 
 #[test]
+fn the_work_of_the_next_hour_is_done_before_it_begins() {
+    let mut world = World::new(74);
+    let (driver, rider) = strangers(&mut world);
+    assert_eq!(world.work(driver), 1);
+    assert!(world.run_until(60 * 60_000 - 1_000, |world| world.orders(driver) > 0), "none in the first hour");
+    assert_eq!(offers_heard(&world, rider), 1);
+    assert_eq!(world.work(driver), 1);
+    // Over the hour the offer is heard all the time, and nothing more is ordered for now.
+    let gap = world.run_until(10 * 60_000, |world| offers_heard(world, rider) == 0);
+    assert!(!gap, "the offer is gone at {}", world.now_ms);
+    assert_eq!(world.work(driver), 0);
+}
+
+#[test]
 fn whoever_does_no_work_is_not_heard_where_it_is_asked_for() {
     let mut world = World::new(73);
     let (driver, rider) = strangers(&mut world);

@@ -236,6 +236,11 @@ impl World {
         }
     }
 
+    /// Proofs of work that a host has ordered and not got.
+    pub(crate) fn orders(&self, name: Name) -> usize {
+        self.hosts[name].orders.len()
+    }
+
     /// Finds the proofs of work that a host has ordered, and says how many.
     pub(crate) fn work(&mut self, name: Name) -> usize {
         let orders = std::mem::take(&mut self.hosts[name].orders);

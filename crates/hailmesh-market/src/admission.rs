@@ -299,10 +299,12 @@ impl Admission {
         self.certificates.remember(identity, level);
     }
 
-    /// Bans a key or an identity until then, or for good, whoever vouches for it. A ban
-    /// never gets shorter. When the table is full of weightier bans nothing happens.
-    pub fn ban(&mut self, key: &PublicKey, until: Option<Timestamp>) {
-        self.bans.ban(key, until, true);
+    /// Bans a key or an identity until then, or for good. A ban never gets shorter. When the
+    /// table is full of weightier bans nothing happens; those of keys that no issuer vouches
+    /// for give way to newer ones.
+    pub fn ban(&mut self, now: Timestamp, key: &PublicKey, until: Option<Timestamp>, is_credentialed: bool) {
+        let is_vouched = is_credentialed && self.credentials_matter();
+        self.bans.ban(now, key, until, is_vouched);
     }
 
     /// Whether the key, or the identity behind it, is banned at this moment.
@@ -338,6 +340,7 @@ impl Admission {
     /// tables keep their bounds all the same.
     pub fn expire(&mut self, now: Timestamp) {
         self.bans.expire(now);
+        self.evidence.expire(now - self.config.limits.refusal);
         self.peers.prune(now);
         self.peers_by_topic.prune(now);
         self.peers_evidence.prune(now);

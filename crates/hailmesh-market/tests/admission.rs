@@ -154,14 +154,14 @@ fn cases() -> Vec<(Stop, Case)> {
 
     // Bans: the key, the identity of a known certificate, the identity of an inline one.
     let mut node = plain();
-    node.admission.ban(&public(&key(1)), Some(start() + secs(1)));
+    node.admission.ban(start(), &public(&key(1)), Some(start() + secs(1)), true);
     all.push((Stop::Banned, case(node, good.clone())));
     let mut node = guarded(Limits::default());
-    node.admission.ban(&public(&key(2)), None);
+    node.admission.ban(start(), &public(&key(2)), None, true);
     all.push((Stop::Banned, case(node, certified(|_| {}))));
     let mut node = guarded(Limits::default());
     assert_eq!(node.hear(&certified(|offer| offer.seq = 1)).stop, Stop::None);
-    node.admission.ban(&public(&key(2)), None);
+    node.admission.ban(start(), &public(&key(2)), None, true);
     all.push((Stop::Banned, case(node, certified(|offer| offer.certs.clear()))));
     let mut node = guarded(Limits::default());
     assert_eq!(node.hear(&certified(|offer| offer.seq = 1)).stop, Stop::None);
@@ -302,10 +302,11 @@ fn evidence_cases() -> Vec<(Stop, Case)> {
     let seldom = Limits { peer_evidence: Rate { every_us: 1_000_000, burst: 1 }, ..Limits::default() };
     let mut hurried = heard(seldom);
     assert_eq!(hurried.hear_on(&topic, peer(1), &message).stop, Stop::None);
-    let mut crowded = heard(Limits { evidence: 1, ..Limits::default() });
-    assert_eq!(crowded.hear_on(&topic, peer(1), &message).stop, Stop::None);
     let last = message.len() - 1;
     let credentialed = certify(genuine(), &key(1), &key(2), &issuer()).certs;
+    let mut crowded = guarded(Limits { evidence: 1, ..Limits::default() });
+    let weighty = evidence(EvidenceKind::E1, &accused, credentialed.clone());
+    assert_eq!(crowded.hear_on(&topic, peer(1), &weighty).stop, Stop::None);
     let newer = |seq| sign(&issuer(), revocation(seq, vec![1]));
     let mut informed = guarded(Limits::default());
     assert_eq!(informed.hear_on(&topic, peer(1), &newer(2)).stop, Stop::None);
@@ -318,10 +319,13 @@ fn evidence_cases() -> Vec<(Stop, Case)> {
         (Stop::EvidenceIrrelevant, on_evidence(plain(), message.clone())),
         (
             Stop::None,
-            on_evidence(guarded(Limits::default()), evidence(EvidenceKind::E1, &accused, credentialed)),
+            on_evidence(
+                guarded(Limits::default()),
+                evidence(EvidenceKind::E1, &accused, credentialed.clone()),
+            ),
         ),
         (Stop::EvidenceRate, on_evidence(hurried, evidence(EvidenceKind::E2, &accused, vec![]))),
-        (Stop::Full, on_evidence(crowded, evidence(EvidenceKind::E2, &accused, vec![]))),
+        (Stop::Full, on_evidence(crowded, evidence(EvidenceKind::E2, &accused, credentialed))),
         (
             Stop::EvidenceWrong,
             Case { check: refuse, ..on_evidence(heard(Limits::default()), message.clone()) },
@@ -652,6 +656,26 @@ fn the_evidence_table_gives_way_to_evidence_against_the_credentialed() {
     node.admission.punish(start(), &public(&key(10)), None, false, EvidenceKind::E2);
     assert!(known(&node, 2), "evidence against the credentialed stays");
     assert_eq!(unbacked(&node), 0);
+}
+
+#[test]
+fn nobody_fills_the_tables_of_evidence_and_bans_with_keys_that_cost_nothing() {
+    // With and without issuers: the newest evidence against such keys takes effect always,
+    // and after a day it can be told again.
+    let limits = || Limits { evidence: 3, bans: 3, ..unhurried() };
+    for mut node in [guarded(limits()), Node::new(limits())] {
+        let is_credentialed = node.admission.certificates().issuers().is_empty();
+        for accused in 10..20 {
+            let now = start() + secs(accused);
+            let kind = EvidenceKind::E1;
+            node.admission.punish(now, &public(&key(accused)), None, is_credentialed, kind);
+            assert!(node.admission.knows_evidence(&public(&key(accused)), kind), "{accused}");
+            assert!(node.admission.is_banned(&public(&key(accused)), None, now), "{accused}");
+            assert!(node.admission.bans() <= 3);
+        }
+        node.admission.expire(start() + secs(86_400 + 30));
+        assert!(!node.admission.knows_evidence(&public(&key(19)), EvidenceKind::E1));
+    }
 }
 
 #[test]

@@ -10,12 +10,18 @@ use crate::book::OfferBook;
 use crate::certificates::CertRefusal;
 use crate::index::Author;
 
-/// Which evidence is known, by accused identity and kind, each with whether an issuer
-/// vouches for the accused. At most a limit.
+/// Which evidence is known, by accused identity and kind. At most a limit.
 #[derive(Debug, Clone)]
 pub(super) struct EvidenceTable {
     limit: usize,
-    known: BTreeMap<(Author, u8), bool>,
+    known: BTreeMap<(Author, u8), Known>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    /// An issuer vouches for the accused.
+    is_vouched: bool,
+    at: Timestamp,
 }
 
 impl EvidenceTable {
@@ -29,19 +35,30 @@ impl EvidenceTable {
 
     /// Whether one more finds room, if need be in the place of one against a key that
     /// nobody vouches for.
-    fn has_room(&self, is_backed: bool) -> bool {
-        self.known.len() < self.limit || (is_backed && self.known.values().any(|backed| !backed))
+    fn has_room(&self) -> bool {
+        self.known.len() < self.limit || self.known.values().any(|known| !known.is_vouched)
     }
 
-    fn insert(&mut self, subject: &PublicKey, kind: EvidenceKind, is_backed: bool) {
-        if self.known.len() >= self.limit
-            && let Some(worthless) = self.known.iter().find(|(_, backed)| !**backed).map(|(key, _)| *key)
-        {
-            self.known.remove(&worthless);
+    fn insert(&mut self, now: Timestamp, subject: &PublicKey, kind: EvidenceKind, is_vouched: bool) {
+        let subject = (*subject.as_bytes(), kind.code());
+        if let Some(known) = self.known.get_mut(&subject) {
+            known.is_vouched |= is_vouched;
+            return;
         }
-        if self.known.len() < self.limit {
-            self.known.insert((*subject.as_bytes(), kind.code()), is_backed);
+        if self.known.len() >= self.limit {
+            let worthless = self.known.iter().filter(|(_, known)| !known.is_vouched);
+            let Some(oldest) = worthless.min_by_key(|(_, known)| known.at).map(|(subject, _)| *subject)
+            else {
+                return;
+            };
+            self.known.remove(&oldest);
         }
+        self.known.insert(subject, Known { is_vouched, at: now });
+    }
+
+    /// Forgets what is older than this against keys that nobody vouches for.
+    pub(super) fn expire(&mut self, before: Timestamp) {
+        self.known.retain(|_, known| known.is_vouched || known.at > before);
     }
 }
 
@@ -76,8 +93,9 @@ impl Admission {
         let subject = identity.unwrap_or(accused);
         let until =
             if is_permanent(kind) && is_credentialed { None } else { Some(now + self.config.limits.refusal) };
-        self.bans.ban(subject, until, is_credentialed);
-        self.evidence.insert(subject, kind, is_credentialed);
+        let is_vouched = is_credentialed && self.credentials_matter();
+        self.bans.ban(now, subject, until, is_vouched);
+        self.evidence.insert(now, subject, kind, is_vouched);
         until
     }
 
@@ -130,7 +148,7 @@ impl Admission {
         if !is_backed && !book.knows(&body.accused) {
             return Err(Stop::EvidenceIrrelevant);
         }
-        if !self.evidence.has_room(is_backed) {
+        if !self.evidence.has_room() {
             return Err(Stop::Full);
         }
         if !(self.peers_evidence.take(&source, now)

@@ -243,7 +243,7 @@ impl Marketplace {
         let credentialed = level >= Level::L2 || self.config.issuers.is_empty();
         let until = self.admission.punish(now, accused, identity.as_ref(), credentialed, kind);
         // The key as well: an accuser could name a throw-away identity for it.
-        self.admission.ban(accused, until);
+        self.admission.ban(now, accused, until, credentialed);
         self.admission.purge(&mut self.book, now);
         until
     }

@@ -102,7 +102,8 @@ impl Marketplace {
                 }
                 Record::OutboxDone { statement } => rows.retain(|(_, id, ..)| *id != statement),
                 Record::Evidence { .. } => market.evidence_count += 1,
-                Record::Ban { key, until } => market.admission.ban(&key, until),
+                // Only whoever an issuer vouches for is banned for good where there are issuers.
+                Record::Ban { key, until } => market.admission.ban(now, &key, until, until.is_none()),
                 of_slot => add_to_draft(&mut drafts, of_slot),
             }
         }

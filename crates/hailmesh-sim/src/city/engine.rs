@@ -222,6 +222,8 @@ struct Engine {
     identities: BTreeMap<PeerKey, u32>,
     peers: BTreeMap<u32, PeerKey>,
     connected: BTreeMap<u32, BTreeSet<u32>>,
+    /// Hosts that are not up: nobody gets a connection to them.
+    down: BTreeSet<u32>,
     listeners: BTreeMap<Topic, Vec<u32>>,
     /// Live offers: topic, author's host, published when, over when.
     offers: BTreeMap<Topic, BTreeMap<u32, (u64, u64)>>,
@@ -268,6 +270,7 @@ impl Engine {
             identities: BTreeMap::new(),
             peers: BTreeMap::new(),
             connected: BTreeMap::new(),
+            down: BTreeSet::new(),
             listeners: BTreeMap::new(),
             offers: BTreeMap::new(),
             offers_on: BTreeMap::new(),
@@ -410,10 +413,14 @@ impl Engine {
         match what {
             What::Identity(peer) => {
                 self.renamed(shards, at_ms, from, peer);
+                self.down.remove(&from);
                 self.identities.insert(peer, from);
                 self.peers.insert(from, peer);
             }
-            What::Down => self.gone(shards, at_ms, from),
+            What::Down => {
+                self.down.insert(from);
+                self.gone(shards, at_ms, from);
+            }
             What::Joined(topic) => self.joined(shards, at_ms, from, topic),
             What::Left(topic) => {
                 if let Some(list) = self.listeners.get_mut(&topic)
@@ -536,7 +543,7 @@ impl Engine {
             return 0;
         }
         self.connected.entry(to).or_default().insert(from);
-        self.met(from, to);
+        self.met(at_ms, from, to);
         let (least, most) = self.shared.settings.latency_ms;
         let mut draws = self.draws(from, to);
         // One round trip until both sides know each other.

@@ -1,12 +1,14 @@
 //! Whether everything is settled once nothing goes wrong any more (L1): both sides of
-//! every agreement say the same of it, and nobody is held or in doubt.
+//! every agreement say the same of it, nobody is held or in doubt, and whoever is under way
+//! knows what it must: the driver where to, the rider in which car (P8.7).
 
 use std::collections::BTreeMap;
 use std::fmt;
 
+use hailmesh_market::journal::SecretPurpose;
 use hailmesh_market::{Record, Role, SlotRef};
 use hailmesh_types::{AgreementId, PublicKey};
-use hailmesh_wire::Outcome;
+use hailmesh_wire::{Outcome, RideState};
 
 use super::host::Host;
 
@@ -16,6 +18,13 @@ use super::host::Host;
 const DIFFER_MS: u64 = 60_000;
 /// How long a slot may be held, or a rider in doubt, milliseconds: T_doubt is the longer.
 const HELD_MS: u64 = 20_000;
+/// How long the destination or the car may take to be shown, milliseconds: a period of
+/// STATUS, an exchange that fails, and one more.
+const SHOWN_MS: u64 = 30_000;
+
+/// Places of the two sides.
+const DRIVER: usize = 0;
+const RIDER: usize = 1;
 
 /// What the journals say when a run is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -66,6 +75,10 @@ struct SideOf {
     bound_ms: u64,
     firm_ms: Option<u64>,
     ended: Option<(Outcome, u64)>,
+    /// When it came to the stage at which the other side shows something, and whether that
+    /// has come: the car with FIRM, the destination with boarding.
+    due_ms: Option<u64>,
+    shown: bool,
 }
 
 impl SideOf {
@@ -83,11 +96,12 @@ impl SideOf {
     }
 }
 
-/// Reads all journals; gives what is wrong with them.
+/// Reads all journals; gives what is wrong with them. `reach` says since when two hosts can
+/// reach each other, if they can.
 pub(super) fn settled<'h>(
     hosts: impl Iterator<Item = &'h Host>,
     (calm_ms, end_ms): (u64, u64),
-    reach: &dyn Fn(u32, u32) -> bool,
+    reach: &dyn Fn(u32, u32) -> Option<u64>,
 ) -> (Settled, Vec<String>) {
     let mut owners: BTreeMap<PublicKey, u32> = BTreeMap::new();
     let mut pairs: BTreeMap<AgreementId, [Option<SideOf>; 2]> = BTreeMap::new();
@@ -116,8 +130,10 @@ pub(super) fn settled<'h>(
                         bound_ms: at_ms,
                         firm_ms: None,
                         ended: None,
+                        due_ms: None,
+                        shown: false,
                     };
-                    let place = usize::from(bound.role == Role::Rider);
+                    let place = if bound.role == Role::Rider { RIDER } else { DRIVER };
                     slots.insert(bound.slot, (bound.agreement, place, side));
                     let live = slots.values().filter(|(_, _, side)| side.ended.is_none()).count();
                     if live > 1 {
@@ -125,8 +141,23 @@ pub(super) fn settled<'h>(
                     }
                 }
                 Record::Firm { slot, .. } => {
-                    if let Some((_, _, side)) = slots.get_mut(slot) {
+                    if let Some((_, place, side)) = slots.get_mut(slot) {
                         side.firm_ms = Some(at_ms);
+                        if *place == RIDER {
+                            side.due_ms = Some(at_ms);
+                        }
+                    }
+                }
+                Record::Progress { slot, phase: RideState::InProgress, .. } => {
+                    if let Some((_, DRIVER, side)) = slots.get_mut(slot) {
+                        side.due_ms = Some(at_ms);
+                    }
+                }
+                Record::Secret { slot, purpose, .. } => {
+                    if let Some((_, place, side)) = slots.get_mut(slot) {
+                        let wanted =
+                            if *place == DRIVER { SecretPurpose::Drop } else { SecretPurpose::Vehicle };
+                        side.shown |= *purpose == wanted;
                     }
                 }
                 Record::Ended { slot, outcome, .. } => {
@@ -151,7 +182,9 @@ pub(super) fn settled<'h>(
                 wrong.push("a side of an agreement that is no key of anybody".to_owned());
                 continue;
             };
-            let apart = !reach(one, other);
+            let met_ms = reach(one, other);
+            let calm_ms = calm_ms.max(met_ms.unwrap_or(0));
+            let apart = met_ms.is_none();
             judge(driver.as_ref(), rider.as_ref(), (calm_ms, end_ms), apart, &mut settled, &mut wrong);
         }
     }
@@ -189,6 +222,15 @@ fn judge(
     if same && !in_doubt {
         settled.agreed += 1;
         settled.firm += u64::from(is_live(driver));
+        let blind = |side: &&SideOf| {
+            let due = side.due_ms.filter(|_| side.ended.is_none() && !side.shown);
+            due.is_some_and(|due| due.max(calm_ms) + SHOWN_MS <= end_ms)
+        };
+        let what = |side: &SideOf| {
+            let due = side.due_ms.unwrap_or(0);
+            format!("P8.7: host {} was never shown what is due to it since {due} ms", side.host)
+        };
+        wrong.extend(sides().filter(blind).filter(|_| !apart).map(what));
         return;
     }
     let allowed = if in_doubt { HELD_MS } else { DIFFER_MS };

@@ -34,6 +34,8 @@ pub(super) struct Watch {
     tried: BTreeSet<(u32, PeerKey)>,
     /// When the last frame from one host reaches another.
     last: BTreeMap<(u32, u32), u64>,
+    /// When two hosts were last connected, the lower number first.
+    since: BTreeMap<(u32, u32), u64>,
 }
 
 impl Shared {
@@ -81,9 +83,10 @@ impl Engine {
     }
 
     /// Two hosts are connected: each sees where the other is.
-    pub(super) fn met(&mut self, one: u32, other: u32) {
+    pub(super) fn met(&mut self, at_ms: u64, one: u32, other: u32) {
         let peers = (self.peer(one), self.peer(other));
         let Some(watch) = self.watch.as_mut() else { return };
+        watch.since.insert((one.min(other), one.max(other)), at_ms);
         for (here, there, peer) in [(one, other, peers.1), (other, one, peers.0)] {
             if let Some(address) = watch.addresses.get(&there) {
                 watch.known.entry((here, peer)).or_default().insert(*address);
@@ -104,8 +107,11 @@ impl Engine {
     }
 
     /// Whether one host can reach another, if need be by dialling it: a connection needs
-    /// both ways, and somebody who knows where to go.
+    /// both ways, somebody who knows where to go, and somebody there.
     pub(super) fn can_dial(&self, from: u32, to: u32, at_ms: u64) -> bool {
+        if self.down.contains(&to) {
+            return false;
+        }
         if self.watch.is_none() || self.are_connected(from, to) {
             return true;
         }
@@ -195,12 +201,15 @@ impl Engine {
             }
         }
         // A rider knows the name of its driver. A driver knows that of its rider's process
-        // only if it has heard from it, and then dials it.
-        let reach = |driver, rider| {
+        // only if it has heard from it, and then dials it. Who could not find each other may
+        // have met by chance, in the last moment.
+        let reach = |driver: u32, rider: u32| {
             let named = watch.tried.contains(&(driver, self.peer(rider)));
-            self.are_connected(driver, rider)
+            let since = watch.since.get(&(driver.min(rider), driver.max(rider)));
+            let finds = self.are_connected(driver, rider)
                 || self.knows(rider, driver)
-                || (named && self.knows(driver, rider))
+                || (named && self.knows(driver, rider));
+            finds.then(|| since.copied().unwrap_or(0))
         };
         let times = (self.shared.calm_from().unwrap_or(0), self.end_ms);
         let (settled, wrong) = settled(shards.iter().flat_map(Shard::hosts), times, &reach);

@@ -56,7 +56,7 @@ pub fn deep() -> Vec<Configuration> {
 }
 
 /// Steps after which a configuration of the slow command stops.
-const DEEP_STEPS: usize = 36_000_000;
+const DEEP_STEPS: usize = 60_000_000;
 
 fn capped(cap: Option<usize>) -> Vec<Configuration> {
     let one_one = Configuration::new("1x1", 1, 1);

@@ -143,8 +143,8 @@ fn all_is_shown(world: &World, driver: Name, rider: Name, ride: RideId) -> bool 
 
 #[test]
 fn the_destination_reaches_the_driver_though_the_answer_that_brought_it_was_lost() {
-    // After a while as short as this neither words nor the BOARDED are lost with it, but
-    // the answer is; what comes next may say that the BOARDED itself was heard.
+    // Begun late enough the BOARDED arrives and only its answer is lost; what comes next may
+    // say that the BOARDED itself was heard.
     let pauses = [0, 5, 10, 15, 20, 30, 50];
     let lengths = [1_000, 5_000, 10_000, 12_000, 20_000, 30_000];
     for (pause, length) in pauses.into_iter().flat_map(|pause| lengths.map(|length| (pause, length))) {

@@ -73,13 +73,29 @@ pub struct Gossip {
     pub audiences: BTreeMap<Audience, u64>,
 }
 
-/// Milliseconds.
+/// Milliseconds: so many of a hundred are at most that.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Delivery {
-    /// Half are at most this.
+    /// A tenth.
+    pub p10: f64,
+    /// A quarter.
+    pub p25: f64,
+    /// Half.
     pub p50: f64,
-    /// 99 of 100 are at most this.
+    /// Three quarters.
+    pub p75: f64,
+    /// Nine tenths.
+    pub p90: f64,
+    /// 99 of a hundred.
     pub p99: f64,
+}
+
+impl Delivery {
+    /// These, of what takes so many milliseconds at a percentile.
+    pub(crate) fn at(percentile: impl Fn(u8) -> f64) -> Self {
+        let [p10, p25, p50, p75, p90, p99] = [10, 25, 50, 75, 90, 99].map(percentile);
+        Self { p10, p25, p50, p75, p90, p99 }
+    }
 }
 
 /// Times from 1 µs to 10 min with three digits.

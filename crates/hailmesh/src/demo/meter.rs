@@ -178,7 +178,7 @@ impl Passing {
         #[expect(clippy::cast_precision_loss, reason = "counts of deliveries")]
         let heard_share = if deliveries + self.missed == 0 { 1.0 } else { deliveries as f64 / all as f64 };
         Measured {
-            delivery_ms: Delivery { p50: ms(&self.delays, 0.5), p99: ms(&self.delays, 0.99) },
+            delivery_ms: Delivery::at(|percent| ms(&self.delays, f64::from(percent) / 100.0)),
             deliveries,
             heard_share: (heard_share * 10_000.0).round() / 10_000.0,
             audiences: self.audiences.clone(),

@@ -33,6 +33,8 @@ struct Model {
     delivery_ms: Delivery,
     /// Copies of a message that reach a node, the first included.
     copies: f64,
+    /// Share of those who listen that hears a message, 0 to 1.
+    heard_share: f64,
 }
 
 impl Model {
@@ -44,17 +46,23 @@ impl Model {
         let latency_ms = latency.map_or((0, 0), |latency| (latency.least_ms, latency.most_ms));
         let every = gossip.deliveries / Self::DRAWN_MAX + 1;
         let mut delays: Vec<u32> = Vec::new();
+        let (mut heard, mut all) = (0.0, 0.0);
         for (audience, deliveries) in &gossip.audiences {
             let overlay = Overlay { flood: audience.peers.max(1), ..overlay };
-            let count = usize::try_from(deliveries.div_ceil(every)).unwrap_or(usize::MAX);
+            let drawn = deliveries.div_ceil(every);
+            let weight = f64::from(u32::try_from(drawn).unwrap_or(u32::MAX));
+            heard += weight * overlay.heard_share(audience.listeners);
+            all += weight;
+            let count = usize::try_from(drawn).unwrap_or(usize::MAX);
             delays.extend(overlay.delays_ms(latency_ms, audience.listeners, seed).take(count));
         }
         delays.sort_unstable();
-        let quantile = |percent: usize| {
-            let place = (delays.len() * percent).div_ceil(100).saturating_sub(1);
+        let quantile = |percent: u8| {
+            let place = (delays.len() * usize::from(percent)).div_ceil(100).saturating_sub(1);
             delays.get(place).map_or(0.0, |ms| f64::from(*ms))
         };
-        Self { delivery_ms: Delivery { p50: quantile(50), p99: quantile(99) }, copies: overlay.copies }
+        let heard_share = if all > 0.0 { super::rounded(heard / all, 4) } else { 1.0 };
+        Self { delivery_ms: Delivery::at(quantile), copies: overlay.copies, heard_share }
     }
 }
 
@@ -141,6 +149,7 @@ fn print(live: &Live, out: Output) -> Result<(), Failure> {
         ("copies of a message", format!("{:.2}", gossip.copies)),
         ("… says the simulator's model", format!("{:.2}", model.copies)),
         ("listeners to a message", format!("{:.1}, of which {} % heard it", gossip.listeners, heard)),
+        ("… says the simulator's model", format!("{:.2} %", model.heard_share * 100.0)),
         ("bytes a node and second", gossip.bytes_per_node_s.to_string()),
         ("memory a node", rss),
         ("time", format!("{:.1} s", report.wall_s)),

@@ -11,7 +11,10 @@ use hailmesh_market::admission::{News, Stop};
 use hailmesh_market::limits::{Limits, Rate};
 use hailmesh_types::PeerKey;
 use hailmesh_wire::limits::STATEMENT_BYTES_MAX;
-use hailmesh_wire::{CredentialMode, EvidenceKind, RiderOffer, Role, ShiftCert, Topic, Verified};
+use hailmesh_wire::{
+    CredentialMode, Evidence, EvidenceKind, Extensions, Revocation, RiderOffer, Role, ShiftCert, Topic,
+    Verified,
+};
 
 fn issuer() -> SigningKey {
     key(1_000)
@@ -128,4 +131,81 @@ fn every_step_has_a_name_and_a_clause_of_its_own_and_is_counted() {
     let stats = node.admission.stats();
     assert_eq!((stats.heard(), stats.accepted(), stats.count(Stop::Envelope)), (5, 2, 2));
     assert_eq!(stats.stopped(), [("duplicate", 1), ("envelope", 2)].into());
+}
+
+#[test]
+fn evidence_against_a_key_that_somebody_vouches_for_later_stays() {
+    let mut node = guarded(Limits { evidence: 2, ..Limits::default() });
+    let kind = EvidenceKind::E1;
+    for is_credentialed in [false, true, false] {
+        node.admission.punish(start(), &public(&key(10)), None, is_credentialed, kind);
+    }
+    for accused in [11, 12, 13] {
+        node.admission.punish(start() + secs(accused), &public(&key(accused)), None, false, kind);
+    }
+    assert!(node.admission.knows_evidence(&public(&key(10)), kind));
+    assert!(node.admission.knows_evidence(&public(&key(13)), kind) && !known(&node, 11) && !known(&node, 12));
+}
+
+fn known(node: &Node, accused: u32) -> bool {
+    node.admission.knows_evidence(&public(&key(accused)), EvidenceKind::E1)
+}
+
+#[test]
+fn some_evidence_bans_for_good_and_some_for_a_day() {
+    use EvidenceKind::{E1, E2, E3, E4a, E4b, E4c, E4d, E5a, E5b, E6, E7, E8, E9};
+    let mut node = guarded(Limits::default());
+    let day = Some(start() + secs(86_400));
+    for kind in [E1, E2, E3, E4a, E4b, E4c, E7, E9] {
+        assert_eq!(node.admission.punish(start(), &public(&key(1)), None, true, kind), None, "{kind:?}");
+        assert_eq!(node.admission.punish(start(), &public(&key(2)), None, false, kind), day, "{kind:?}");
+    }
+    for kind in [E4d, E5a, E5b, E6, E8] {
+        assert_eq!(node.admission.punish(start(), &public(&key(1)), None, true, kind), day, "{kind:?}");
+    }
+}
+
+#[test]
+fn evidence_with_a_certificate_of_a_later_version_is_no_fault_of_who_passes_it_on() {
+    let mut node = guarded(Limits::default());
+    let cert = ShiftCert {
+        ext: Extensions::new(vec![(0x8001, vec![1])]).unwrap(),
+        ..shift_cert(&public(&key(1)), None)
+    };
+    let certs = vec![sign(&key(2), cert)];
+    let evidence = Evidence {
+        kind: EvidenceKind::E1,
+        accused: public(&key(1)),
+        statements: vec![offer_of(1, 1)],
+        certs,
+        ext: Extensions::NONE,
+    };
+    let judgement = node.hear_on(&Topic::evidence(&network()), peer(1), &sign(&key(5), evidence));
+    assert_eq!(judgement.stop, Stop::CertificateExtension);
+}
+
+#[test]
+fn revocations_have_the_rate_of_evidence() {
+    let one = Rate { every_us: 1_000_000, burst: 1 };
+    let revocation = |seq| Revocation {
+        seq,
+        issued: start(),
+        until: start() + secs(86_400),
+        serials: vec![seq],
+        ext: Extensions::NONE,
+    };
+    for limits in [
+        Limits { peer_evidence: one, ..Limits::default() },
+        Limits { evidence_rate: one, ..Limits::default() },
+    ] {
+        let mut node = guarded(limits);
+        let stops: Vec<Stop> = (1..4)
+            .map(|seq| {
+                node.now = start() + hailmesh_types::Duration::from_millis(u32::from(seq == 3) * 1_000);
+                let bytes = sign(&issuer(), revocation(seq));
+                node.hear_on(&Topic::evidence(&network()), peer(1), &bytes).stop
+            })
+            .collect();
+        assert_eq!(stops, [Stop::None, Stop::EvidenceRate, Stop::None]);
+    }
 }

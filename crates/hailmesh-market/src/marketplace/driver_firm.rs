@@ -7,7 +7,7 @@ use hailmesh_wire::{
     Purpose, RejectReason, Release, RideState, Verified,
 };
 
-use crate::handshake::{DriverEvent, DriverSend, DriverWrite};
+use crate::handshake::{DriverEvent, DriverSend, DriverWrite, LaneState};
 use crate::journal::{Record, Role, SecretPurpose, SlotRef};
 
 use super::Marketplace;
@@ -276,7 +276,15 @@ impl Marketplace {
     ) {
         let (Some(driver), Some(to)) = (self.driver.as_ref(), turn.signer) else { return };
         let (signing, slot) = (driver.signing.clone(), Some(driver.lane.slot));
-        self.reject(now, turn, &signing, to, about, reason, slot);
+        // Whoever asks has not heard of the withdrawal. A hold may end soon; what was offered
+        // before a ride or the end of a shift is over.
+        let is_over = matches!(driver.lane.state, LaneState::Firm { .. }) || !driver.online;
+        let retry = if reason == RejectReason::Busy && is_over {
+            self.config.timers.offer_ttl
+        } else {
+            Duration::ZERO
+        };
+        self.reject_until(now, turn, &signing, to, about, reason, slot, retry);
     }
 
     /// P14.6: from the centre of one cell to that of the other, rounded up to 30 s.

@@ -65,7 +65,8 @@ impl Marketplace {
         };
         let exclude = |key: &PublicKey| {
             let asked = search.asks.values().any(|pending| pending.offer.key() == key);
-            let refused = search.refused.get(key).is_some_and(|until| *until > now);
+            let newest = || self.book.driver(key).map_or(0, |booked| booked.offer.body().seq);
+            let refused = search.refused.get(key).is_some_and(|refusal| refusal.holds(now, newest()));
             if asked || refused { Some(Exclusion::Busy) } else { self.never(key, now) }
         };
         let query = Query {

@@ -31,6 +31,8 @@ const OPEN_RIDE: Duration = Duration::from_secs(3_600);
 const REFUSED: Duration = Duration::from_secs(20);
 /// The same for a driver that is only engaged for the moment.
 const BUSY: Duration = Duration::from_secs(3);
+/// The most that a driver can ask for itself to be left alone: as long as offers live.
+const AWAY_MAX: Duration = Duration::from_secs(120);
 /// Without a reason the view is looked at again after so many decision periods.
 const LOOKS_IDLE: u32 = 50;
 /// Most drivers remembered as having said no.
@@ -53,7 +55,7 @@ pub(super) struct Search {
     pub(super) first_request: Option<Timestamp>,
     last_request: Option<Timestamp>,
     pub(super) asks: BTreeMap<StatementId, Pending>,
-    pub(super) refused: BTreeMap<PublicKey, Timestamp>,
+    pub(super) refused: BTreeMap<PublicKey, Refusal>,
     /// When the view was last looked at.
     pub(super) looked: Option<Timestamp>,
     /// ACCEPTs that are compared with each other (P7.23).
@@ -66,6 +68,22 @@ pub(super) struct Search {
     pub(super) opened: bool,
     /// Committed: nothing is asked until that is settled.
     pub(super) paused: bool,
+}
+
+/// A driver that said no is not asked for a while.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Refusal {
+    until: Timestamp,
+    /// Sequence number of the offer that was asked for, if it is over for good: the next
+    /// one counts at once.
+    over: Option<u64>,
+}
+
+impl Refusal {
+    /// Whether a driver whose newest offer is this one is left alone.
+    pub(super) fn holds(&self, now: Timestamp, newest: u64) -> bool {
+        self.until > now && self.over.is_none_or(|over| newest <= over)
+    }
 }
 
 /// A REQUEST that was not answered yet.
@@ -334,15 +352,17 @@ impl Marketplace {
     }
 
     pub(super) fn on_ask_overdue(&mut self, now: Timestamp, request: StatementId) {
-        self.drop_ask(now, &request, "no_answer", BUSY);
+        self.drop_ask(now, &request, "no_answer", BUSY, false);
     }
 
     pub(super) fn on_request_failed(&mut self, now: Timestamp, request: StatementId, why: &'static str) {
         let word = if why == "not reachable" { "unreachable" } else { "no_answer" };
-        self.drop_ask(now, &request, word, REFUSED);
+        self.drop_ask(now, &request, word, REFUSED, false);
     }
 
     /// `retry` is when the driver says that asking again may help; zero: it does not say.
+    /// A driver that is busy says so where its offer is over (P6.5): a withdrawal does not
+    /// reach everybody.
     pub(super) fn on_request_refused(
         &mut self,
         now: Timestamp,
@@ -350,33 +370,50 @@ impl Marketplace {
         reason: RejectReason,
         retry: Duration,
     ) {
+        let is_over = reason == RejectReason::Busy && retry > Duration::ZERO;
         let pause = match reason {
+            RejectReason::Busy if is_over => retry.min(AWAY_MAX),
             RejectReason::Busy | RejectReason::SlotAhead | RejectReason::Expired => BUSY,
             RejectReason::TooFar if retry > Duration::ZERO => retry.min(REFUSED),
             _ => REFUSED,
         };
-        self.drop_ask(now, &request, &reason.to_string(), pause);
+        self.drop_ask(now, &request, &reason.to_string(), pause, is_over);
     }
 
-    fn drop_ask(&mut self, now: Timestamp, request: &StatementId, word: &str, pause: Duration) {
+    fn drop_ask(
+        &mut self,
+        now: Timestamp,
+        request: &StatementId,
+        word: &str,
+        pause: Duration,
+        is_over: bool,
+    ) {
         let Some(search) = self.rider.as_mut().and_then(|rider| rider.search.as_mut()) else { return };
         let Some(pending) = search.asks.remove(request) else { return };
         self.timers.clear(Timer::Ask(*request));
         let driver = *pending.offer.offer.signer();
-        self.refuse_driver(now, driver, word, pause);
+        let over = is_over.then(|| pending.offer.offer.body().seq);
+        self.refuse_driver(now, driver, word, pause, over);
         self.shop(now);
     }
 
     /// An ACCEPT that does not fit counts as a refusal.
     pub(super) fn note_answer(&mut self, now: Timestamp, driver: &PublicKey, why: &str) {
-        self.refuse_driver(now, *driver, &why.replace(' ', "_"), REFUSED);
+        self.refuse_driver(now, *driver, &why.replace(' ', "_"), REFUSED, None);
     }
 
-    fn refuse_driver(&mut self, now: Timestamp, driver: PublicKey, word: &str, pause: Duration) {
+    fn refuse_driver(
+        &mut self,
+        now: Timestamp,
+        driver: PublicKey,
+        word: &str,
+        pause: Duration,
+        over: Option<u64>,
+    ) {
         let Some(search) = self.rider.as_mut().and_then(|rider| rider.search.as_mut()) else { return };
-        search.refused.retain(|_, until| *until > now);
+        search.refused.retain(|_, refusal| refusal.until > now);
         if search.refused.len() < REFUSALS_MAX {
-            search.refused.insert(driver, now + pause);
+            search.refused.insert(driver, Refusal { until: now + pause, over });
         }
         *search.answers.entry(word.to_owned()).or_default() += 1;
     }
@@ -519,7 +556,7 @@ impl Marketplace {
         search.asks.clear();
         let deadline = search.deadline;
         if let Some(driver) = failed {
-            self.refuse_driver(now, driver, "fell_through", REFUSED);
+            self.refuse_driver(now, driver, "fell_through", REFUSED, None);
         }
         self.timers.set(Timer::Patience, deadline);
         self.timers.set(Timer::OpenAfter, now + self.config.timers.open_after);

@@ -3,6 +3,7 @@
 mod clocks;
 mod compare;
 mod faults;
+mod ghosts;
 mod history;
 mod matching;
 mod outbox;

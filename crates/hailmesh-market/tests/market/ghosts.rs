@@ -1,0 +1,64 @@
+//! Offers of drivers that are gone: a withdrawal does not reach everybody.
+
+use hailmesh_market::{Answer, Command, Wish};
+use hailmesh_types::{Duration, Private};
+use hailmesh_wire::{AnyStatement, Frame, FrameContent, Kind, RideState};
+
+use crate::scenarios::{HERE, NEAR, THERE, finish};
+use crate::world::*;
+
+/// How many REQUESTs a rider has sent so far.
+fn requests(world: &World, rider: Name) -> usize {
+    let is_request = |bytes: &Vec<u8>| {
+        let Ok(frame) = Frame::decode(bytes) else { return false };
+        let FrameContent::Statement(bytes) = frame.content else { return false };
+        AnyStatement::decode(bytes.as_slice()).is_ok_and(|statement| statement.kind() == Kind::Request)
+    };
+    world.sent.iter().filter(|(from, _, bytes)| *from == rider && is_request(bytes)).count()
+}
+
+#[test]
+fn who_missed_the_withdrawal_asks_a_busy_driver_once_and_again_when_it_is_free() {
+    for seed in 400..406 {
+        let mut world = World::new(seed);
+        let driver = world.driver(HERE);
+        let (first, second) = (world.rider(), world.rider());
+        for rider in [first, second] {
+            world.command(rider, Command::Move(Private(NEAR.parse().unwrap()))).unwrap();
+        }
+        world.run(2_000);
+        let ride = world.request(first, NEAR, THERE);
+        // From here on the second rider hears nothing: the offer is a ghost to it.
+        world.deaf.insert(second);
+        assert!(world.run_until(20_000, |world| world.state(first, ride) == Some(RideState::EnRoute)));
+        let wish = Wish { patience: Duration::from_secs(600), ..wish(NEAR, THERE) };
+        let Answer::Ride(waiting) = world.command(second, Command::RequestRide(Box::new(wish))).unwrap()
+        else {
+            panic!("a request gives a ride")
+        };
+        world.run(90_000);
+        assert_eq!(requests(&world, second), 1, "{}", world.transcript());
+        // A newer offer is worth a REQUEST at once, however long the old one was to be left.
+        world.deaf.remove(&second);
+        finish(&mut world, driver, first, ride);
+        let is_taken = |world: &World| {
+            matches!(world.state(second, waiting), Some(RideState::Firm | RideState::EnRoute))
+        };
+        assert!(world.run_until(5_000, is_taken), "{}", world.transcript());
+    }
+}
+
+#[test]
+fn who_missed_that_a_shift_has_ended_asks_once() {
+    let mut world = World::new(410);
+    let driver = world.driver(HERE);
+    let rider = world.rider();
+    world.command(rider, Command::Move(Private(NEAR.parse().unwrap()))).unwrap();
+    world.run(2_000);
+    world.deaf.insert(rider);
+    world.command(driver, Command::GoOffline).unwrap();
+    world.run(1_000);
+    world.request(rider, NEAR, THERE);
+    world.run(60_000);
+    assert_eq!(requests(&world, rider), 1, "{}", world.transcript());
+}

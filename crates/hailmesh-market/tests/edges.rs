@@ -9,7 +9,6 @@ use common::*;
 use ed25519_dalek::SigningKey;
 use hailmesh_market::admission::{News, Stop};
 use hailmesh_market::limits::{Limits, Rate};
-use hailmesh_types::PeerKey;
 use hailmesh_wire::limits::STATEMENT_BYTES_MAX;
 use hailmesh_wire::{
     CredentialMode, Evidence, EvidenceKind, Extensions, Revocation, RiderOffer, Role, ShiftCert, Topic,
@@ -102,7 +101,7 @@ fn a_drivers_certificate_is_news_once_and_a_riders_never() {
         ..rider_offer(1, start(), cell_at(times_square(), 8))
     };
     let topic = Topic::riders(&network(), home());
-    let judgement = node.hear_on(&topic, PeerKey::from_bytes([1; 32]), &sign(&key(3), wish));
+    let judgement = node.hear_on(&topic, peer(1), &sign(&key(3), wish));
     assert_eq!((judgement.stop, shifts(&judgement.news)), (Stop::None, 0));
     assert!(matches!(judgement.news[..], [News::Rider(_)]), "{:?}", judgement.news);
 }

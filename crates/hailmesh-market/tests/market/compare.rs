@@ -136,10 +136,7 @@ fn at_the_end_of_patience_the_one_in_hand_is_taken() {
     world.cut.insert((silent, rider));
     let mut wish = wish(NEAR, THERE);
     wish.patience = Duration::from_secs(1);
-    let Ok(hailmesh_market::Answer::Ride(ride)) = world.command(rider, Command::RequestRide(Box::new(wish)))
-    else {
-        panic!("not begun")
-    };
+    let ride = world.ask(rider, wish);
     world.run(1_000);
     assert_eq!(world.state(rider, ride), Some(RideState::Committed));
 }

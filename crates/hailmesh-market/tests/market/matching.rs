@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use hailmesh_market::matching::{Policy, Spot, StraightLine, TravelTime};
-use hailmesh_market::{Answer, Command, Config, RideId, Role, Wish};
+use hailmesh_market::{Command, Config, RideId, Role, Wish};
 use hailmesh_types::{Duration, GeoPoint, Private, PublicKey};
 use hailmesh_wire::{RideState, Subject, Topic};
 use rand::{RngExt, SeedableRng};
@@ -18,18 +18,11 @@ fn off(north_m: f64, east_m: f64) -> String {
     format!("{:.6},{:.6}", here.lat() + north_m / 111_195.0, here.lon() + east_m / 84_230.0)
 }
 
-fn ask(world: &mut World, rider: Name, wish: Wish) -> RideId {
-    match world.command(rider, Command::RequestRide(Box::new(wish))).unwrap() {
-        Answer::Ride(ride) => ride,
-        Answer::Done => panic!("a request gives a ride"),
-    }
-}
-
 /// A rider who has begun to wait for up to ten minutes.
 fn waiting(world: &mut World, from: &str) -> (Name, RideId) {
     let rider = world.rider();
     let wish = Wish { patience: Duration::from_secs(600), ..wish(from, THERE) };
-    let ride = ask(world, rider, wish);
+    let ride = world.ask(rider, wish);
     (rider, ride)
 }
 
@@ -118,7 +111,7 @@ fn who_asks_before_its_turn_is_sent_back_for_as_long() {
     let hasty = world.add(Some(Role::Rider), hasty);
     let driver = world.driver(HERE);
     world.run(300);
-    let ride = ask(&mut world, hasty, wish(&off(0.0, 4_000.0), THERE));
+    let ride = world.ask(hasty, wish(&off(0.0, 4_000.0), THERE));
     world.run(2_000);
     assert_eq!(world.state(hasty, ride), Some(RideState::Requested));
     let transcript = world.transcript();
@@ -147,13 +140,13 @@ fn a_car_that_cannot_be_there_in_time_is_not_asked() {
     world.run(1_000);
     // The drive takes about four minutes.
     let hurried = Wish { pickup_within: Some(Duration::from_secs(120)), ..wish(NEAR, THERE) };
-    let ride = ask(&mut world, rider, hurried);
+    let ride = world.ask(rider, hurried);
     world.run(61_000);
     let view = world.view(rider, ride);
     assert_eq!((view.state, view.asked), (RideState::Expired, 0));
     assert_eq!(view.no_match.unwrap().explain.excluded_by_name().get("late"), Some(&1));
     let content = Wish { pickup_within: Some(Duration::from_secs(300)), ..wish(NEAR, THERE) };
-    let ride = ask(&mut world, rider, content);
+    let ride = world.ask(rider, content);
     assert!(world.run_until(2_000, |world| is_taken(world, (rider, ride))));
 }
 
@@ -187,7 +180,7 @@ fn every_policy_serves_the_smaller_side_over_a_lossy_network() {
                     configure(&mut config);
                     let rider = world.add(Some(Role::Rider), config);
                     let wish = Wish { patience: Duration::from_secs(600), ..wish(&place(), THERE) };
-                    let ride = ask(&mut world, rider, wish);
+                    let ride = world.ask(rider, wish);
                     (rider, ride)
                 })
                 .collect();
@@ -225,7 +218,7 @@ fn the_pair_and_the_assignment_share_out_the_cars() {
             let mut config = Config::default();
             configure(&mut config);
             let rider = world.add(Some(Role::Rider), config);
-            let ride = ask(&mut world, rider, wish(from, THERE));
+            let ride = world.ask(rider, wish(from, THERE));
             (rider, ride)
         };
         let (near, far) = (rider(&off(300.0, 0.0)), rider(&off(1_200.0, 0.0)));
@@ -369,7 +362,7 @@ fn a_car_that_stands_for_long_goes_on_inviting() {
             let rider = world.rider();
             let hasty = wish(&off(3_000.0, f64::from(i) * 20.0 - 500.0), THERE);
             let (patience, pickup_within) = (Duration::from_secs(140), Some(Duration::from_secs(1)));
-            ask(&mut world, rider, Wish { patience, pickup_within, ..hasty });
+            world.ask(rider, Wish { patience, pickup_within, ..hasty });
         }
         world.run(150_000);
     }

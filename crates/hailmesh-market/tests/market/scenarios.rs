@@ -238,11 +238,7 @@ fn a_limit_below_the_fare_is_refused_or_countered() {
         let mut wish = wish(NEAR, THERE);
         // The fare is 622: a limit of 560 is a tenth below it.
         wish.max_fare = Some(Amount::from_minor(560).unwrap());
-        let Ok(hailmesh_market::Answer::Ride(ride)) =
-            world.command(rider, Command::RequestRide(Box::new(wish)))
-        else {
-            panic!("not begun")
-        };
+        let ride = world.ask(rider, wish);
         world.run(3_000);
         let view = world.view(rider, ride);
         println!("{:?}", view.fare);
@@ -507,11 +503,7 @@ fn a_patient_rider_takes_the_first_driver_that_becomes_free() {
     let second = world.rider();
     let mut patient = wish(NEAR, THERE);
     patient.patience = Duration::from_secs(300);
-    let Ok(hailmesh_market::Answer::Ride(waiting)) =
-        world.command(second, Command::RequestRide(Box::new(patient)))
-    else {
-        panic!("not begun")
-    };
+    let waiting = world.ask(second, patient);
     world.run(20_000);
     finish(&mut world, driver, rider, ride);
     assert!(world.run_until(30_000, |world| world.state(second, waiting) == Some(RideState::Firm)));

@@ -504,7 +504,11 @@ impl World {
     }
 
     pub(crate) fn request(&mut self, rider: Name, from: &str, to: &str) -> RideId {
-        let wish = wish(from, to);
+        self.ask(rider, wish(from, to))
+    }
+
+    /// The rider asks for a ride of its own terms.
+    pub(crate) fn ask(&mut self, rider: Name, wish: Wish) -> RideId {
         match self.command(rider, Command::RequestRide(Box::new(wish))).unwrap() {
             Answer::Ride(ride) => ride,
             Answer::Done => panic!("a request gives a ride"),

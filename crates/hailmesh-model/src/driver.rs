@@ -241,8 +241,10 @@ impl Step<'_> {
                 |slot: &u64| lane.past.get(slot).is_some_and(|past| past.outcome == Outcome::HoldLapsed);
             step.sends.retain(|send| !matches!(send, DriverSend::Void(slot) if lapsed(slot)));
         }
+        // P5.5: a rider that has signed an end repeats it until it is answered.
+        let repeats = !answered && !matches!(event, DriverEvent::Release { .. });
         for write in &step.writes {
-            self.persist_driver(key, write, answered);
+            self.persist_driver(key, write, repeats);
             if let (
                 DriverWrite::Ride { slot },
                 DriverEvent::Arrived | DriverEvent::Boarded | DriverEvent::Complete { .. },
@@ -274,7 +276,8 @@ impl Step<'_> {
         }
     }
 
-    fn persist_driver(&mut self, key: Key, write: &DriverWrite, answered: bool) {
+    /// `repeats`: a VOID to a rider that is firm is said until it is heard.
+    fn persist_driver(&mut self, key: Key, write: &DriverWrite, repeats: bool) {
         self.wrote = true;
         let proof_lost = self.world.is(Mutant::ProofLost);
         let reused = self.world.is(Mutant::SlotReused);
@@ -308,7 +311,7 @@ impl Step<'_> {
                     row.ended = Some(outcome);
                     row.proof = proof.filter(|_| !proof_lost).map_or(0, |proof| number(&proof));
                     row.void = outcome != Outcome::Completed;
-                    row.queued = row.void && !answered && outcome != Outcome::HoldLapsed;
+                    row.queued = row.void && repeats && row.confirm != 0;
                 }
             }
             // W7 is noted by whoever signs the statement. Evidence and late COSIGNs are

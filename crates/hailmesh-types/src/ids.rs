@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use ed25519_dalek::VerifyingKey;
 
+use crate::points::remembered;
+
 /// Writes lower-case hexadecimal.
 fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
     bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
@@ -130,8 +132,11 @@ impl PublicKey {
         // other case, x = 0 with the sign bit set, is of small order): comparing
         // bytes is the re-compression check without its field inversion.
         if y_is_reduced(bytes) {
-            let key = VerifyingKey::from_bytes(bytes).map_err(|_| KeyError::NotAPoint)?;
-            if key.is_weak() { Err(KeyError::Weak) } else { Ok((Self(*bytes), key)) }
+            let find = || {
+                let key = VerifyingKey::from_bytes(bytes).map_err(|_| KeyError::NotAPoint)?;
+                if key.is_weak() { Err(KeyError::Weak) } else { Ok(key) }
+            };
+            Ok((Self(*bytes), remembered(bytes, find)?))
         } else {
             Err(KeyError::NotAPoint)
         }

@@ -16,6 +16,7 @@ mod cell;
 mod geo;
 mod ids;
 mod money;
+mod points;
 mod private;
 mod tariff;
 mod text;

@@ -3,8 +3,8 @@
 
 use hailmesh_market::{Command, Completion, RideView, Role};
 use hailmesh_sim::promises::sides;
-use hailmesh_types::{PeerKey, StatementId};
-use hailmesh_wire::{Kind, RideState};
+use hailmesh_types::PeerKey;
+use hailmesh_wire::RideState;
 
 use super::world::{Arrival, Name, World};
 
@@ -84,21 +84,10 @@ impl World {
 
     /// Statements that a host owes to somebody who can be found. A rider that starts again
     /// has another transport identity (P3.1); what bound it, it asks about under the new one,
-    /// and whether it heard how that ended is judged by the journals. What never bound it, it
-    /// has forgotten with its REQUEST (P11.2): the VOID of a driver that cancels such a hold
-    /// reaches nobody, or is refused as unknown, until its day is over.
+    /// and whether it heard how that ended is judged by the journals.
     fn owed(&self, name: Name) -> usize {
         let is_reached = |peer: &PeerKey| self.hosts.iter().any(|host| host.peer == *peer);
-        let ledger = &self.hosts[name].ledger;
-        let was_bound = |accept: &StatementId| {
-            let riders = self.hosts.iter().filter(|host| host.role == Role::Rider);
-            riders.flat_map(|host| host.ledger.slots.values()).any(|slot| slot.bound.accept == *accept)
-        };
-        let unknown =
-            ledger.slots.values().filter(|slot| slot.void && !slot.firm && !was_bound(&slot.bound.accept));
-        let rows = || ledger.outbox.values().filter(|(_, peer)| is_reached(peer));
-        let voids = rows().filter(|(kind, _)| *kind == Some(Kind::Void)).count();
-        rows().count() - voids.min(unknown.count())
+        self.hosts[name].ledger.outbox.values().filter(|(_, peer)| is_reached(peer)).count()
     }
 
     fn judge_the_end(&mut self) {

@@ -60,7 +60,8 @@ pub(super) struct Deal {
     pub(super) told: Option<(Timestamp, Timestamp)>,
     /// Positions that the other side may send.
     pub(super) positions: Bucket,
-    pub(super) en_route_sent: Option<Timestamp>,
+    /// When the last EN_ROUTE was signed, by this driver or that of this rider.
+    pub(super) en_route_at: Option<Timestamp>,
     pub(super) status_heard: Option<Timestamp>,
 }
 
@@ -107,7 +108,7 @@ impl Deal {
             seen: None,
             told: None,
             positions: Bucket::default(),
-            en_route_sent: None,
+            en_route_at: None,
             status_heard: None,
         }
     }
@@ -180,12 +181,24 @@ impl Deal {
         own: bool,
         bytes: &Arc<[u8]>,
     ) -> Option<Record> {
-        if self.said.iter().any(|said| said.id == id) {
+        if self.knows(&id) {
             return None;
         }
         let bytes = Arc::clone(bytes);
         self.said.push(Said { kind, id, own, bytes: Arc::clone(&bytes) });
         Some(Record::Statement { slot: self.slot(), kind, id, own, bytes })
+    }
+
+    /// Whether this statement is noted.
+    pub(super) fn knows(&self, id: &StatementId) -> bool {
+        self.said.iter().any(|said| said.id == *id)
+    }
+
+    /// Whether the other side may not say this any more: `most` of its kind are noted, and
+    /// this is none of them, which was said again because its answer was lost.
+    pub(super) fn is_one_too_many<T: Body>(&self, statement: &Verified<T>, most: usize) -> bool {
+        let theirs = self.said.iter().filter(|said| said.kind == T::KIND && !said.own);
+        theirs.count() >= most && !self.knows(&statement.id())
     }
 
     /// Keeps a secret and gives the record that makes it durable.

@@ -49,6 +49,7 @@ impl Marketplace {
         let Some(driver) = self.driver.as_ref() else { return Vec::new() };
         let Some(deal) = self.deals.get(&slot) else { return Vec::new() };
         let firm = deal.firm_at.is_some();
+        let released = deal.last_said(Kind::Release, false).is_some();
         let boarded = outcome == Outcome::CompletedUnilateral;
         let ref_id = terms
             .ref_id
@@ -78,8 +79,9 @@ impl Marketplace {
         let mut records = Vec::new();
         if let Some(void) = &void {
             records.extend(self.deals.get_mut(&slot).and_then(|deal| deal.note(void, true)));
-            // P6.10: a lapse is only told to whoever asks; an answer needs no row (P5.5).
-            if !answered && outcome != Outcome::HoldLapsed {
+            // P5.5: only who is firm relies on hearing it. Whoever is not yet, or has signed
+            // an end of its own, repeats that until it is answered, with this.
+            if firm && !released && !answered {
                 records.extend(self.queue(slot, Kind::Void, void.id(), void.bytes(), now));
             }
         }

@@ -95,11 +95,11 @@ impl Marketplace {
         let most = usize::from(self.config.limits.en_route);
         let Some(deal) = self.deals.get_mut(&slot) else { return };
         let said = deal.own_said().filter(|said| said.kind == Kind::EnRoute).count();
-        let recent = deal.en_route_sent.is_some_and(|at| now.millis_since(at) < EN_ROUTE_EVERY_MS);
+        let recent = deal.en_route_at.is_some_and(|at| now.millis_since(at) < EN_ROUTE_EVERY_MS);
         if said >= most || recent {
             return;
         }
-        deal.en_route_sent = Some(now);
+        deal.en_route_at = Some(now);
         deal.eta = Some(eta);
         let (ride, to, agreement_id) = (deal.bound.ride, deal.counterparty(), deal.bound.agreement);
         let progress = self.progress(now, slot, RideState::EnRoute);
@@ -205,7 +205,7 @@ impl Marketplace {
 
     /// The drop opening that came with an answer to BOARDED.
     pub(super) fn take_drop_opening(&mut self, statement: hailmesh_types::StatementId, turn: &Turn) {
-        let of = |deal: &&Deal| deal.said.iter().any(|said| said.id == statement);
+        let of = |deal: &&Deal| deal.knows(&statement);
         let slot = self.deals.values().find(of).map(Deal::slot);
         if let Some(slot) = slot {
             self.take_opening(slot, turn);
@@ -224,7 +224,7 @@ impl Marketplace {
         let Some(deal) = self.deals.get(&slot) else { return Err(CommandError::UnknownRide(ride)) };
         if deal.own_said().filter(|said| said.kind == Kind::Complete).count() >= most {
             return Err(CommandError::Boarding(
-                "the final fare was proposed three times: end the ride alone or wait",
+                "the final fare was proposed as often as it may be: wait for the rider, or end the ride alone",
             ));
         }
         let (request, accept) = (deal.request.body(), deal.accept.body());
@@ -300,10 +300,17 @@ impl Marketplace {
             // Not firm here yet: it will come again. Past that: heard.
             return if deal.firm_at.is_none() { turn.refuse(RejectReason::Busy) } else { turn.nothing() };
         }
-        if deal.said.iter().filter(|said| said.kind == Kind::EnRoute).count() >= most {
+        if deal.knows(&en_route.id()) {
+            return turn.nothing();
+        }
+        if deal.is_one_too_many(&en_route, most) {
             return turn.refuse(RejectReason::Rate);
         }
-        deal.eta = Some(en_route.body().eta);
+        // Of two that overtook each other the later one knew better.
+        if deal.en_route_at.is_none_or(|at| at <= en_route.body().issued) {
+            deal.en_route_at = Some(en_route.body().issued);
+            deal.eta = Some(en_route.body().eta);
+        }
         let ride = deal.bound.ride;
         let mut records: Vec<Record> = self.note_theirs(now, slot, &en_route).into_iter().collect();
         records.extend(self.progress(now, slot, RideState::EnRoute));
@@ -326,7 +333,10 @@ impl Marketplace {
         {
             return turn.nothing();
         }
-        if deal.said.iter().filter(|said| said.kind == Kind::Arrived).count() >= most {
+        if deal.knows(&arrived.id()) {
+            return turn.nothing();
+        }
+        if deal.is_one_too_many(&arrived, most) {
             return turn.refuse(RejectReason::Rate);
         }
         deal.arrived_at.get_or_insert(now);
@@ -424,10 +434,10 @@ impl Marketplace {
         if deal.firm_at.is_none() {
             return turn.refuse(RejectReason::Busy);
         }
-        let known = deal.said.iter().any(|said| said.id == complete.id());
-        if !known && deal.said.iter().filter(|said| said.kind == Kind::Complete).count() >= most {
+        if deal.is_one_too_many(&complete, most) {
             return turn.refuse(RejectReason::Rate);
         }
+        let known = deal.knows(&complete.id());
         let body = complete.body();
         let names = deal.confirm.as_ref().is_some_and(|confirm| confirm.id() == body.confirm_id);
         let secret = deal.boarding_secret();
@@ -505,8 +515,11 @@ impl Marketplace {
         if self.deals.get(&slot).is_none_or(|deal| deal.complete.is_none()) {
             return Err(CommandError::Boarding("the driver has not proposed a final fare yet"));
         }
-        self.say_dispute(now, slot, "the rider does not agree to this fare");
-        Ok(Answer::Ride(ride))
+        if self.say_dispute(now, slot, "the rider does not agree to this fare") {
+            Ok(Answer::Ride(ride))
+        } else {
+            Err(CommandError::Boarding("this ride was disputed as often as it may be"))
+        }
     }
 
     fn say_dispute(&mut self, now: Timestamp, slot: SlotRef, why: &str) -> bool {
@@ -548,9 +561,7 @@ impl Marketplace {
         let Some(deal) = deal.filter(|deal| deal.counterparty() == *statement.signer()) else {
             return turn.refuse(RejectReason::Unknown);
         };
-        let known = deal.said.iter().any(|said| said.id == statement.id());
-        let count = deal.said.iter().filter(|said| said.kind == T::KIND && !said.own).count();
-        if !known && count >= most {
+        if deal.is_one_too_many(statement, most) {
             return turn.refuse(RejectReason::Rate);
         }
         let slot = deal.slot();

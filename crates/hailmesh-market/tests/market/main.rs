@@ -7,6 +7,7 @@ mod ghosts;
 mod history;
 mod matching;
 mod outbox;
+mod ride;
 mod scenarios;
 mod sharing;
 mod signatures;

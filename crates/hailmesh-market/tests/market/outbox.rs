@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use hailmesh_market::{Command, Record};
-use hailmesh_types::{StatementId, Text};
-use hailmesh_wire::RideState;
+use hailmesh_types::{Private, StatementId, Text};
+use hailmesh_wire::{Attachment, Body, Confirm, Frame, FrameContent, Release, RideState, Signed, Void};
 
-use crate::scenarios::{finish, firm_pair};
+use crate::scenarios::{HERE, NEAR, THERE, finish, firm_pair};
 use crate::world::*;
 
 /// The statements that a restart of this host would say again.
@@ -82,4 +82,69 @@ fn a_rating_is_answered_where_it_comes_from() {
     for name in [driver, rider] {
         assert_eq!(owed(&world, name), BTreeSet::new(), "host {name}");
     }
+}
+
+/// How often a host has sent this, so far.
+fn sent<T: Body>(world: &World, name: Name) -> usize {
+    let is_it = |bytes: &Vec<u8>| match Frame::decode(bytes).map(|frame| frame.content) {
+        Ok(FrameContent::Statement(bytes)) => Signed::<T>::decode(bytes).is_ok(),
+        _ => false,
+    };
+    world.sent.iter().filter(|(from, _, bytes)| *from == name && is_it(bytes)).count()
+}
+
+#[test]
+fn a_rider_that_was_never_bound_is_told_once_that_a_hold_is_over() {
+    let mut world = World::new(53);
+    let driver = world.driver(HERE);
+    let rider = world.rider();
+    world.command(rider, Command::Move(Private(NEAR.parse().unwrap()))).unwrap();
+    world.run(2_000);
+    // The ACCEPT is lost, and then the rider forgets that it asked.
+    world.cut.insert((driver, rider));
+    world.request(rider, NEAR, THERE);
+    assert!(world.run_until(2_000, |world| world.last_state(driver) == Some(RideState::Held)));
+    world.crash(rider);
+    cancel(&mut world, driver);
+    world.cut.clear();
+    world.start(rider);
+    world.run(90_000);
+    assert_eq!((sent::<Void>(&world, driver), owed(&world, driver)), (1, BTreeSet::new()));
+}
+
+#[test]
+fn a_rider_that_has_signed_the_end_itself_is_told_as_often_as_it_asks() {
+    let mut world = World::new(54);
+    let (driver, rider, ride) = firm_pair(&mut world);
+    world.run(2_000);
+    world.cut = BTreeSet::from([(rider, driver), (driver, rider)]);
+    world.command(rider, Command::Cancel(ride)).unwrap();
+    let confirm = world.statements::<Confirm>(rider, Whose::Own).remove(0);
+    let release = world.statements::<Release>(rider, Whose::Own).remove(0);
+    // It comes along with something else, so that there is nothing to answer it with.
+    let further = Attachment::Statement(release.bytes().to_vec());
+    let frame = Frame::statement(confirm.bytes()).with(further).encode();
+    world.say_frame(world.peer(rider), driver, frame);
+    assert_eq!(world.last_state(driver), Some(RideState::Cancelled));
+    assert_eq!(owed(&world, driver), BTreeSet::new());
+    world.run(30_000);
+    assert_eq!(sent::<Void>(&world, driver), 1, "nobody has asked again");
+    world.cut.clear();
+    world.run(40_000);
+    assert_eq!(owed(&world, rider), BTreeSet::new(), "the RELEASE was answered");
+}
+
+#[test]
+fn a_firm_rider_is_told_until_it_has_heard() {
+    let mut world = World::new(55);
+    let (driver, rider, ride) = firm_pair(&mut world);
+    world.cut.insert((driver, rider));
+    cancel(&mut world, driver);
+    world.run(60_000);
+    assert_eq!(owed(&world, driver).len(), 1);
+    assert!(sent::<Void>(&world, driver) > 5);
+    world.cut.clear();
+    world.run(60_000);
+    assert_eq!(world.state(rider, ride), Some(RideState::Void));
+    assert_eq!(owed(&world, driver), BTreeSet::new());
 }

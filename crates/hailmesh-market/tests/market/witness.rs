@@ -1,11 +1,10 @@
 //! What others have signed is remembered for as long as it may be contradicted.
 
 use ed25519_dalek::SigningKey;
-use hailmesh_market::{Event, ExchangeId, Input, Record};
-use hailmesh_types::{Amount, Hash, PublicKey};
+use hailmesh_market::Event;
+use hailmesh_types::{Amount, Hash};
 use hailmesh_wire::{
-    AnyStatement, Body, Confirm, EndReason, EvidenceKind, Extensions, Frame, Outcome, Receipt, Release,
-    Signed, Verified,
+    Body, Confirm, EndReason, EvidenceKind, Extensions, Outcome, Receipt, Release, Signed, Verified,
 };
 
 use crate::scenarios::firm_pair;
@@ -13,29 +12,13 @@ use crate::world::*;
 
 /// The CONFIRM that a host has signed, and the key it did so with.
 fn confirm_of(world: &World, name: Name) -> (SigningKey, Signed<Confirm>) {
-    let journal = &world.hosts[name].journal;
-    let confirm = journal.iter().find_map(|record| match record {
-        Record::Statement { bytes, own: true, .. } => match AnyStatement::decode(bytes.to_vec()) {
-            Ok(AnyStatement::Confirm(confirm)) => Some(confirm),
-            _ => None,
-        },
-        _ => None,
-    });
-    let confirm = confirm.expect("a rider that is firm has confirmed");
-    let key = journal.iter().find_map(|record| match record {
-        Record::Key(key) => {
-            let signing = SigningKey::from_bytes(&key.secret.0);
-            (PublicKey::from(signing.verifying_key()) == *confirm.signer()).then_some(signing)
-        }
-        _ => None,
-    });
-    (key.expect("with one of its keys"), confirm)
+    let confirm = world.statements::<Confirm>(name, Whose::Own).remove(0);
+    (world.secret(name, confirm.signer()), confirm)
 }
 
 /// Says something that was put together by hand.
 fn say<T: Body>(world: &mut World, from: Name, to: Name, statement: &Verified<T>) {
-    let (peer, frame) = (world.peer(from), Frame::statement(statement.bytes()).encode());
-    world.input(to, Input::Request { exchange: ExchangeId(1_000_000), peer, frame });
+    world.say(world.peer(from), to, statement);
 }
 
 #[test]

@@ -12,11 +12,11 @@ use hailmesh_market::{
     Origin, Output, Record, RideId, RideView, Role, Verdict, Wish, WorkOrder,
 };
 use hailmesh_types::{
-    Class, Duration, Features, PeerKey, Private, Resolution, Seats, Tariff, Text, Timestamp,
+    Class, Duration, Features, PeerKey, Private, PublicKey, Resolution, Seats, Tariff, Text, Timestamp,
 };
 use hailmesh_wire::{
-    AcceptMode, AnyStatement, Ed25519, Frame, FrameContent, Kind, RideState, Signatures, Topic, VehicleCard,
-    pow_search,
+    AcceptMode, AnyStatement, Body, Ed25519, Frame, FrameContent, Kind, RideState, Signatures, Signed, Topic,
+    VehicleCard, pow_search,
 };
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -51,6 +51,13 @@ pub(crate) struct Host {
     orders: Vec<WorkOrder>,
 }
 
+/// By whom a statement is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Whose {
+    Own,
+    Theirs,
+}
+
 enum Arrival {
     Gossip { to: Name, from: PeerKey, topic: Topic, bytes: Vec<u8> },
     Request { to: Name, from: PeerKey, ask: (Name, u64, AskId), frame: Vec<u8> },
@@ -81,7 +88,12 @@ pub(crate) struct World {
     pub(crate) new_host: bool,
     /// How far the clock of the next host is ahead, milliseconds.
     pub(crate) skew_ms: i64,
+    /// The answer to what was said by hand last.
+    answer: Option<Vec<u8>>,
 }
+
+/// The exchange of what is said by hand.
+const BY_HAND: ExchangeId = ExchangeId(u64::MAX);
 
 impl Host {
     /// How often it was started.
@@ -110,6 +122,7 @@ impl World {
             sent: Vec::new(),
             skew_ms: 0,
             new_host: false,
+            answer: None,
         }
     }
 
@@ -308,6 +321,9 @@ impl World {
                 }
                 Output::Reply { exchange, frame } => {
                     self.check_write_ahead(name, &frame);
+                    if exchange == BY_HAND {
+                        self.answer = Some(frame.clone());
+                    }
                     let Some((to, run, ask, _)) = self.exchanges.remove(&exchange.0) else { continue };
                     self.sent.push((name, self.peer(to), frame.clone()));
                     let response = Arrival::Response { to, run, ask, from, frame };
@@ -475,6 +491,45 @@ impl World {
                 self.input(name, Input::Timeout);
             }
         }
+    }
+
+    // ---- what tests put together by hand ----
+
+    /// The statements of a kind in the journal of a host, its own or those it was told.
+    pub(crate) fn statements<T: Body>(&self, name: Name, whose: Whose) -> Vec<Signed<T>> {
+        let of_kind = |record: &Record| match record {
+            Record::Statement { kind, own, bytes, .. }
+                if *kind == T::KIND && *own == (whose == Whose::Own) =>
+            {
+                Some(Signed::decode(Arc::clone(bytes)).unwrap())
+            }
+            _ => None,
+        };
+        self.hosts[name].journal.iter().filter_map(of_kind).collect()
+    }
+
+    /// The secret behind a key of a host.
+    pub(crate) fn secret(&self, name: Name, key: &PublicKey) -> SigningKey {
+        let of_key = |record: &Record| match record {
+            Record::Key(made) => {
+                let signing = SigningKey::from_bytes(&made.secret.0);
+                (PublicKey::from(signing.verifying_key()) == *key).then_some(signing)
+            }
+            _ => None,
+        };
+        self.hosts[name].journal.iter().find_map(of_key).expect("a key of this host")
+    }
+
+    /// Says a statement to a host, and gives what it answers at once.
+    pub(crate) fn say<T: Body>(&mut self, from: PeerKey, to: Name, statement: &Signed<T>) -> Option<Frame> {
+        self.say_frame(from, to, Frame::statement(statement.bytes()).encode())
+    }
+
+    /// The same with a whole frame.
+    pub(crate) fn say_frame(&mut self, from: PeerKey, to: Name, frame: Vec<u8>) -> Option<Frame> {
+        self.answer = None;
+        self.input(to, Input::Request { exchange: BY_HAND, peer: from, frame });
+        self.answer.take().map(|frame| Frame::decode(&frame).unwrap())
     }
 
     // ---- what tests say ----

@@ -38,6 +38,12 @@ use clap::Parser as _;
 use crate::cli::Cli;
 use crate::exit::{Exit, Failure};
 
+/// Thousands of small tables come and go in a simulated city; docs/performance.md says what
+/// this allocator gives and takes. It is here, and not beside `main`, so that benches that
+/// run the program as one of their processes measure what ships.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Runs the program with the arguments of this process.
 #[must_use]
 pub fn main() -> ExitCode {

@@ -3,11 +3,6 @@
 
 use std::process::ExitCode;
 
-/// Thousands of small tables come and go in a simulated city; docs/performance.md says what
-/// this allocator gives and takes.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     hailmesh::main()
 }

@@ -3,9 +3,18 @@
 use hailmesh_sim::adversary::Behaviour;
 use hailmesh_sim::city::City;
 
+/// The seed of the city: 1, or what `HAILMESH_ATTACK_SEED` says.
+#[expect(clippy::disallowed_methods, reason = "which city is run is said from outside")]
+fn seed() -> u64 {
+    std::env::var("HAILMESH_ATTACK_SEED")
+        .map_or(1, |seed| seed.parse().expect("HAILMESH_ATTACK_SEED: a number"))
+}
+
 #[test]
 fn one_hostile_node_in_five_costs_less_than_one_match_in_ten() {
-    let city = || City::grid().drivers(130).riders_per_hour(300.0).minutes(15).seed(1);
+    let seed = seed();
+    println!("seed {seed}");
+    let city = || City::grid().drivers(130).riders_per_hour(300.0).minutes(15).seed(seed);
     let fair = city().run();
     let report = city().adversaries(0.2).run();
     for tally in &report.run.tallies {

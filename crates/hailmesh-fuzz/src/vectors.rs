@@ -35,6 +35,13 @@ pub fn network() -> NetworkId {
     NetworkId::of(&"test".parse().expect("a name"))
 }
 
+/// A sound key: the base point of the curve (RFC 8032, section 5.1), y = 4/5.
+pub(crate) const A_KEY: [u8; 32] = {
+    let mut bytes = [0x66; 32];
+    bytes[0] = 0x58;
+    bytes
+};
+
 /// The vectors, read once.
 pub static VECTORS: LazyLock<Vectors> = LazyLock::new(|| {
     let statements = include_str!("../../hailmesh-wire/tests/vectors/statements.json");

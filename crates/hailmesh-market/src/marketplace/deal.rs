@@ -194,11 +194,9 @@ impl Deal {
         self.said.iter().any(|said| said.id == *id)
     }
 
-    /// Whether the other side may not say this any more: `most` of its kind are noted, and
-    /// this is none of them, which was said again because its answer was lost.
-    pub(super) fn is_one_too_many<T: Body>(&self, statement: &Verified<T>, most: usize) -> bool {
-        let theirs = self.said.iter().filter(|said| said.kind == T::KIND && !said.own);
-        theirs.count() >= most && !self.knows(&statement.id())
+    /// How many statements of a kind the other side has made (P20).
+    pub(super) fn heard_of(&self, kind: Kind) -> usize {
+        self.said.iter().filter(|said| said.kind == kind && !said.own).count()
     }
 
     /// Keeps a secret and gives the record that makes it durable.

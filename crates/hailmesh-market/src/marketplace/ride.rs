@@ -303,7 +303,7 @@ impl Marketplace {
         if deal.knows(&en_route.id()) {
             return turn.nothing();
         }
-        if deal.is_one_too_many(&en_route, most) {
+        if deal.heard_of(Kind::EnRoute) >= most {
             return turn.refuse(RejectReason::Rate);
         }
         // Of two that overtook each other the later one knew better.
@@ -336,7 +336,7 @@ impl Marketplace {
         if deal.knows(&arrived.id()) {
             return turn.nothing();
         }
-        if deal.is_one_too_many(&arrived, most) {
+        if deal.heard_of(Kind::Arrived) >= most {
             return turn.refuse(RejectReason::Rate);
         }
         deal.arrived_at.get_or_insert(now);
@@ -434,10 +434,10 @@ impl Marketplace {
         if deal.firm_at.is_none() {
             return turn.refuse(RejectReason::Busy);
         }
-        if deal.is_one_too_many(&complete, most) {
+        let known = deal.knows(&complete.id());
+        if !known && deal.heard_of(Kind::Complete) >= most {
             return turn.refuse(RejectReason::Rate);
         }
-        let known = deal.knows(&complete.id());
         let body = complete.body();
         let names = deal.confirm.as_ref().is_some_and(|confirm| confirm.id() == body.confirm_id);
         let secret = deal.boarding_secret();
@@ -561,7 +561,7 @@ impl Marketplace {
         let Some(deal) = deal.filter(|deal| deal.counterparty() == *statement.signer()) else {
             return turn.refuse(RejectReason::Unknown);
         };
-        if deal.is_one_too_many(statement, most) {
+        if !deal.knows(&statement.id()) && deal.heard_of(T::KIND) >= most {
             return turn.refuse(RejectReason::Rate);
         }
         let slot = deal.slot();

@@ -2,20 +2,10 @@
 
 use hailmesh_market::{Command, Wish};
 use hailmesh_types::{Duration, Private};
-use hailmesh_wire::{AnyStatement, Frame, FrameContent, Kind, RideState};
+use hailmesh_wire::{Kind, RideState};
 
 use crate::scenarios::{HERE, NEAR, THERE, finish};
 use crate::world::*;
-
-/// How many REQUESTs a rider has sent so far.
-fn requests(world: &World, rider: Name) -> usize {
-    let is_request = |bytes: &Vec<u8>| {
-        let Ok(frame) = Frame::decode(bytes) else { return false };
-        let FrameContent::Statement(bytes) = frame.content else { return false };
-        AnyStatement::decode(bytes.as_slice()).is_ok_and(|statement| statement.kind() == Kind::Request)
-    };
-    world.sent.iter().filter(|(from, _, bytes)| *from == rider && is_request(bytes)).count()
-}
 
 #[test]
 fn who_missed_the_withdrawal_asks_a_busy_driver_once_and_again_when_it_is_free() {
@@ -34,7 +24,7 @@ fn who_missed_the_withdrawal_asks_a_busy_driver_once_and_again_when_it_is_free()
         let wish = Wish { patience: Duration::from_secs(600), ..wish(NEAR, THERE) };
         let waiting = world.ask(second, wish);
         world.run(90_000);
-        assert_eq!(requests(&world, second), 1, "{}", world.transcript());
+        assert_eq!(world.times_sent(second, Kind::Request), 1, "{}", world.transcript());
         // A newer offer is worth a REQUEST at once, however long the old one was to be left.
         world.deaf.remove(&second);
         finish(&mut world, driver, first, ride);
@@ -57,5 +47,5 @@ fn who_missed_that_a_shift_has_ended_asks_once() {
     world.run(1_000);
     world.request(rider, NEAR, THERE);
     world.run(60_000);
-    assert_eq!(requests(&world, rider), 1, "{}", world.transcript());
+    assert_eq!(world.times_sent(rider, Kind::Request), 1, "{}", world.transcript());
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use hailmesh_market::{Command, Record};
 use hailmesh_types::{Private, StatementId, Text};
-use hailmesh_wire::{Attachment, Body, Confirm, Frame, FrameContent, Release, RideState, Signed, Void};
+use hailmesh_wire::{Attachment, Confirm, Frame, Kind, Release, RideState};
 
 use crate::scenarios::{HERE, NEAR, THERE, finish, firm_pair};
 use crate::world::*;
@@ -84,15 +84,6 @@ fn a_rating_is_answered_where_it_comes_from() {
     }
 }
 
-/// How often a host has sent this, so far.
-fn sent<T: Body>(world: &World, name: Name) -> usize {
-    let is_it = |bytes: &Vec<u8>| match Frame::decode(bytes).map(|frame| frame.content) {
-        Ok(FrameContent::Statement(bytes)) => Signed::<T>::decode(bytes).is_ok(),
-        _ => false,
-    };
-    world.sent.iter().filter(|(from, _, bytes)| *from == name && is_it(bytes)).count()
-}
-
 #[test]
 fn a_rider_that_was_never_bound_is_told_once_that_a_hold_is_over() {
     let mut world = World::new(53);
@@ -109,7 +100,7 @@ fn a_rider_that_was_never_bound_is_told_once_that_a_hold_is_over() {
     world.cut.clear();
     world.start(rider);
     world.run(90_000);
-    assert_eq!((sent::<Void>(&world, driver), owed(&world, driver)), (1, BTreeSet::new()));
+    assert_eq!((world.times_sent(driver, Kind::Void), owed(&world, driver)), (1, BTreeSet::new()));
 }
 
 #[test]
@@ -128,7 +119,7 @@ fn a_rider_that_has_signed_the_end_itself_is_told_as_often_as_it_asks() {
     assert_eq!(world.last_state(driver), Some(RideState::Cancelled));
     assert_eq!(owed(&world, driver), BTreeSet::new());
     world.run(30_000);
-    assert_eq!(sent::<Void>(&world, driver), 1, "nobody has asked again");
+    assert_eq!(world.times_sent(driver, Kind::Void), 1, "nobody has asked again");
     world.cut.clear();
     world.run(40_000);
     assert_eq!(owed(&world, rider), BTreeSet::new(), "the RELEASE was answered");
@@ -142,7 +133,7 @@ fn a_firm_rider_is_told_until_it_has_heard() {
     cancel(&mut world, driver);
     world.run(60_000);
     assert_eq!(owed(&world, driver).len(), 1);
-    assert!(sent::<Void>(&world, driver) > 5);
+    assert!(world.times_sent(driver, Kind::Void) > 5);
     world.cut.clear();
     world.run(60_000);
     assert_eq!(world.state(rider, ride), Some(RideState::Void));

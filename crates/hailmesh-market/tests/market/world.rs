@@ -579,6 +579,17 @@ impl World {
         Some(market.ride(ride, self.time(name))?.state)
     }
 
+    /// How many statements of a kind a host has sent so far.
+    pub(crate) fn times_sent(&self, name: Name, kind: Kind) -> usize {
+        let is_it = |frame: &[u8]| match Frame::decode(frame).map(|frame| frame.content) {
+            Ok(FrameContent::Statement(bytes)) => {
+                AnyStatement::decode(bytes).is_ok_and(|statement| statement.kind() == kind)
+            }
+            _ => false,
+        };
+        self.sent.iter().filter(|(from, _, frame)| *from == name && is_it(frame)).count()
+    }
+
     /// What was said, for whoever looks into a failure.
     pub(crate) fn transcript(&self) -> String {
         let line = |(from, _, frame): &(Name, PeerKey, Vec<u8>)| {

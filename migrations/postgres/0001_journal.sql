@@ -134,8 +134,11 @@ CREATE TRIGGER slots_are_bound_once BEFORE UPDATE ON slots FOR EACH ROW
     OR (OLD.firm_at IS NOT NULL AND NEW.firm_at IS DISTINCT FROM OLD.firm_at))
     EXECUTE FUNCTION refuse('what a slot was bound to never changes');
 
+-- The other side may still be heard from elsewhere (W12): `peer` follows it.
 CREATE TRIGGER slots_end_once BEFORE UPDATE ON slots FOR EACH ROW
-    WHEN (OLD.outcome IS NOT NULL)
+    WHEN (OLD.outcome IS NOT NULL AND (NEW.outcome IS DISTINCT FROM OLD.outcome OR NEW.shown IS DISTINCT FROM OLD.shown
+    OR NEW.proof IS DISTINCT FROM OLD.proof OR NEW.ended_at IS DISTINCT FROM OLD.ended_at
+    OR NEW.firm_at IS DISTINCT FROM OLD.firm_at))
     EXECUTE FUNCTION refuse('the slot has ended');
 
 -- What happened between firm and the end (W7): phases, and wrong boarding codes (P8.6).

@@ -137,8 +137,10 @@ BEGIN
     SELECT RAISE(ABORT, 'what a slot was bound to never changes');
 END;
 
+-- The other side may still be heard from elsewhere (W12): `peer` follows it.
 CREATE TRIGGER slots_end_once BEFORE UPDATE ON slots
-WHEN OLD.outcome IS NOT NULL
+WHEN OLD.outcome IS NOT NULL AND (NEW.outcome IS NOT OLD.outcome OR NEW.shown IS NOT OLD.shown
+    OR NEW.proof IS NOT OLD.proof OR NEW.ended_at IS NOT OLD.ended_at OR NEW.firm_at IS NOT OLD.firm_at)
 BEGIN
     SELECT RAISE(ABORT, 'the slot has ended');
 END;

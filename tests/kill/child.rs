@@ -37,6 +37,8 @@ pub(crate) const STORE: &str = "HAILMESH_KILL_STORE";
 pub(crate) const AT: &str = "HAILMESH_KILL_AT";
 pub(crate) const KEEP_BEFORE: &str = "HAILMESH_KILL_KEEP_BEFORE";
 pub(crate) const RATED: &str = "HAILMESH_KILL_RATED";
+/// This is not its first process.
+pub(crate) const AGAIN: &str = "HAILMESH_KILL_AGAIN";
 
 /// How the lines of a node begin.
 pub(crate) const MARK: &str = "HM ";
@@ -94,7 +96,7 @@ async fn child() {
             Err(error) => panic!("the node does not start: {error}"),
         }
     };
-    let person = Person::new(scenario, role, setting(RATED).is_some());
+    let person = Person::new(scenario, role, setting(RATED).is_some(), setting(AGAIN).is_none());
     live(&node, person).await;
     node.shutdown().await;
     task.await.expect("the loop ends").expect("in order");

@@ -75,6 +75,8 @@ pub(crate) struct Host {
     pub(crate) before: Option<Vec<Shown>>,
     /// When it is to be started again.
     pub(crate) back: Option<Instant>,
+    /// It wants to be killed and started again.
+    pub(crate) leaves: bool,
     /// It was told to end.
     pub(crate) is_dismissed: bool,
     pub(crate) has_ended: bool,
@@ -97,6 +99,7 @@ impl Host {
             has_rated: false,
             before: None,
             back: None,
+            leaves: false,
             is_dismissed: false,
             has_ended: false,
         }
@@ -118,6 +121,7 @@ impl Host {
             .env(child::SCENARIO, plan.scenario.name)
             .env(child::BOOTSTRAP, bootstrap)
             .env(child::RATED, if self.has_rated { "yes" } else { "" })
+            .env(child::AGAIN, if self.starts > 0 { "yes" } else { "" })
             .env("RUST_BACKTRACE", "1")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

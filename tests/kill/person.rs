@@ -28,6 +28,8 @@ pub(crate) struct Person {
     haggled: bool,
     rated: bool,
     says_rated: bool,
+    /// This is its first process.
+    is_first: bool,
 }
 
 /// How a node stands, for whoever watches it.
@@ -84,9 +86,9 @@ fn wish(max_fare: Option<u64>) -> Wish {
 }
 
 impl Person {
-    pub(crate) fn new(scenario: Scenario, role: Role, rated: bool) -> Self {
+    pub(crate) fn new(scenario: Scenario, role: Role, rated: bool, is_first: bool) -> Self {
         let (heard, told) = (BTreeMap::new(), BTreeSet::new());
-        Self { scenario, role, tried: None, heard, told, haggled: false, rated, says_rated: false }
+        Self { scenario, role, tried: None, heard, told, haggled: false, rated, says_rated: false, is_first }
     }
 
     /// A rider says its code.
@@ -104,6 +106,12 @@ impl Person {
             {
                 lines.push(format!("CODE {agreement} {}", code.expose()));
             }
+        }
+        let leaves = self.role == Role::Rider && self.scenario.rider == RiderWay::StartsAgain;
+        let is_firm = |ride: &RideView| was_firm(&ride) && !ride.state.is_over();
+        if leaves && self.is_first && rides.iter().any(is_firm) {
+            self.is_first = false;
+            lines.push("AGAIN".to_owned());
         }
         if std::mem::take(&mut self.says_rated) {
             lines.push("RATED".to_owned());

@@ -60,7 +60,7 @@ impl Moment {
 }
 
 /// A fail point: the batch of this name, and the moment. Batches are named by the clause of
-/// P11.1 that asks for them, `W1` to `W11`, and counted for each clause from the start of
+/// P11.1 that asks for them, `W1` to `W12`, and counted for each clause from the start of
 /// the process: `W7.2` is its third word about a ride. `note` is a batch that nothing waits
 /// for, that a statement was heard for instance.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -210,12 +210,26 @@ impl Stage<'_> {
         }
     }
 
+    /// SIGKILL for one that wants it, unless it is the victim and stands at its point.
+    fn leave(&mut self, name: Name) {
+        let is_victim = self.plan.kill.as_ref().is_some_and(|(victim, _)| *victim == name);
+        if is_victim && (self.held.is_some() || self.is_killed) {
+            return;
+        }
+        self.note(|| format!("{name} leaves"));
+        self.hosts[name].kill();
+        self.hosts[name].invite = None;
+        self.hosts[name].leaves = true;
+        self.asked.1 = false;
+    }
+
     /// A process says nothing any more.
     fn silent(&mut self, name: Name, runtime: &tokio::runtime::Runtime) {
         let status = self.hosts[name].buried();
         self.note(|| format!("{name} is dead: {status:?}"));
         let is_victim = self.is_killed && self.plan.kill.as_ref().is_some_and(|(victim, _)| *victim == name);
-        if !is_victim || self.hosts[name].starts > 1 {
+        let has_left = std::mem::take(&mut self.hosts[name].leaves);
+        if !has_left && (!is_victim || self.hosts[name].starts > 1) {
             let in_order = self.hosts[name].is_dismissed && status.is_some_and(|status| status.success());
             if !in_order {
                 let what = format!("the process of host {name} ended by itself: {status:?}");
@@ -236,6 +250,10 @@ impl Stage<'_> {
         self.audit.after_the_kill(&self.hosts, name, journal);
         let host = &mut self.hosts[name];
         host.before = Some(host.look.rides.clone());
+        if has_left {
+            host.back = Some(Instant::now());
+            return;
+        }
         if let Some(fault) = self.plan.fault {
             runtime.block_on(fault.strike(host.home()));
         }
@@ -285,6 +303,7 @@ impl Stage<'_> {
                     self.hosts[name].codes.insert(agreement.to_owned(), code.to_owned());
                 }
             }
+            "AGAIN" => self.leave(name),
             "RATED" => self.hosts[name].has_rated = true,
             "READY" => self.ready(name, rest),
             "LOOK" => self.look(name, rest),

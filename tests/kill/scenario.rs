@@ -26,6 +26,9 @@ pub(crate) enum RiderWay {
     Cancels,
     /// Ends the ride alone.
     EndsAlone,
+    /// Its process dies once when the ride is firm, beside the one that the case kills: the
+    /// driver finds it under another transport identity.
+    StartsAgain,
 }
 
 /// A ride and who takes part: one driver and one rider.
@@ -96,6 +99,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         Scenario { driver: DriverWay::PaysToll, ..plain("toll") },
         Scenario { driver: DriverWay::Haggles, ..plain("haggled") },
         Scenario { rider: RiderWay::EndsAlone, again: true, ..plain("rider-ends-alone") },
+        Scenario { rider: RiderWay::StartsAgain, again: true, ..plain("rider-starts-again") },
     ]
 }
 

@@ -128,21 +128,27 @@ fn class(plan: &Plan) -> Option<Class> {
     Some((*host, clause.to_owned(), at.moment))
 }
 
-/// In an order that is drawn, of each class one before the second of any.
+/// In an order that is drawn, of each class one before the second of any, and of these one of
+/// each side and clause before the second: however few are run, no clause is left out.
 fn shuffled(cases: &[(Plan, Point)], draws: &mut ChaCha8Rng) -> Vec<Plan> {
     let mut plans: Vec<Plan> = cases.iter().map(|(plan, _)| plan.clone()).collect();
     for place in 0..plans.len() {
         let other = draws.random_range(place..plans.len());
         plans.swap(place, other);
     }
-    let mut seen: BTreeMap<Class, usize> = BTreeMap::new();
-    let mut nth = |plan: &Plan| {
-        let count = seen.entry(class(plan).expect("somebody is killed")).or_default();
-        *count += 1;
-        *count
+    let mut of_class: BTreeMap<Class, usize> = BTreeMap::new();
+    let mut of_clause: BTreeMap<(usize, usize, String), usize> = BTreeMap::new();
+    let mut rank = |plan: &Plan| {
+        let class = class(plan).expect("somebody is killed");
+        let (host, clause, _) = class.clone();
+        let nth = of_class.entry(class).or_default();
+        *nth += 1;
+        let of_clause = of_clause.entry((*nth, host, clause)).or_default();
+        *of_clause += 1;
+        (*nth, *of_clause)
     };
-    let mut ranked: Vec<(usize, Plan)> = plans.into_iter().map(|plan| (nth(&plan), plan)).collect();
-    ranked.sort_by_key(|(nth, _)| *nth);
+    let mut ranked: Vec<((usize, usize), Plan)> = plans.into_iter().map(|plan| (rank(&plan), plan)).collect();
+    ranked.sort_by_key(|(rank, _)| *rank);
     ranked
         .into_iter()
         .map(|(_, mut plan)| {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 
-use hailmesh_market::journal::{ENDED_SLOTS_KEPT, Record, Role, SecretPurpose, SecretSeed, SlotRef};
+use hailmesh_market::journal::{Bound, ENDED_SLOTS_KEPT, Record, Role, SecretPurpose, SecretSeed, SlotRef};
 use hailmesh_store::{BANS_KEPT, ERASED_KEYS_KEPT, EVIDENCE_KEPT, Error, PEERS_KEPT, Store};
 use hailmesh_types::PublicKey;
 use hailmesh_wire::{Kind, Outcome, RideState};
@@ -98,6 +98,7 @@ async fn every_record_comes_back_in_order(place: &Place) {
             secret(driver, SecretPurpose::Pickup, 1),
             Record::OutboxDone { statement: id(2) },
         ],
+        vec![moved(driver, 202)],
         vec![progress(driver, RideState::EnRoute, 0), Record::SeqReserved { key: key(1), below: 2_048 }],
         vec![
             progress(driver, RideState::InProgress, 2),
@@ -106,6 +107,7 @@ async fn every_record_comes_back_in_order(place: &Place) {
             secret(driver, SecretPurpose::Vehicle, 3),
         ],
         vec![ended(driver, Outcome::Completed), statement(driver, Kind::Rating, 6, false)],
+        vec![moved(driver, 203)],
         vec![Record::Evidence { accused: key(9), kind: 1, bytes: envelope(1), at: at(60) }],
         vec![Record::Ban { key: key(9), until: Some(at(61)) }, Record::Ban { key: key(8), until: None }],
         accepted(1, 1),
@@ -121,7 +123,8 @@ async fn every_record_comes_back_in_order(place: &Place) {
         vec![Record::Key(key_record(1, Role::Driver)), Record::Key(key_record(3, Role::Rider))];
     expected.extend(reserved.map(|(key, below)| Record::SeqReserved { key, below }));
     expected.extend([
-        Record::Bound(bound(driver, Role::Driver)),
+        // Where the other side was reached last, after the end too.
+        Record::Bound(Bound { peer: peer(203), ..bound(driver, Role::Driver) }),
         statement(driver, Kind::DriverOffer, 0, true),
         statement(driver, Kind::Request, 1, false),
         statement(driver, Kind::Accept, 2, true),
@@ -183,6 +186,7 @@ async fn what_is_done_is_done(place: &Place) {
         reserved,
         Record::SeqReserved { key: key(1), below: 4_095 },
         end,
+        moved(of, 201),
         statement(of, Kind::Accept, 2, true),
         statement(of, Kind::Request, 1, false),
         // Another signature of the other side under the same words.
@@ -298,6 +302,7 @@ async fn what_contradicts_is_refused(place: &Place) {
         ),
         ("firm after the end", vec![Record::Firm { slot: slot(1, 0), at: at(9) }]),
         ("firm without a binding", vec![Record::Firm { slot: slot(2, 0), at: at(9) }]),
+        ("another peer without a binding", vec![moved(slot(2, 0), 202)]),
         ("progress after the end", vec![progress(slot(1, 0), RideState::Arrived, 0)]),
         ("progress without a binding", vec![progress(slot(2, 0), RideState::Arrived, 0)]),
         ("progress that is an end", vec![progress(slot(1, 1), RideState::Completed, 2)]),

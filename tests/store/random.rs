@@ -89,7 +89,7 @@ fn record(rng: &mut ChaCha8Rng, open: &[SlotRef]) -> Record {
         _ => any,
     };
     let now = at(rng.random_range(0..1_000));
-    match rng.random_range(0..15) {
+    match rng.random_range(0..16) {
         0 => {
             let mut record = key_record(number, role);
             record.cert = rng.random_bool(0.5).then(|| envelope(rng.next_u64()));
@@ -142,7 +142,8 @@ fn record(rng: &mut ChaCha8Rng, open: &[SlotRef]) -> Record {
         }
         12 if rng.random_bool(0.4) => Record::OutboxDone { statement: id(rng.random_range(0..20)) },
         12 => outbox(of, rng.random_range(0..20)),
-        13 => Record::Evidence {
+        13 => moved(of, rng.random_range(201..204)),
+        14 => Record::Evidence {
             accused: key(number),
             kind: rng.random_range(1..3),
             bytes: envelope(rng.random_range(0..3)),

@@ -98,6 +98,10 @@ const FORBIDDEN: &[(&str, &str)] = &[
     ),
     ("another end", "UPDATE slots SET outcome = 4 WHERE role = 1 AND outcome IS NOT NULL"),
     ("another proof", "UPDATE slots SET proof = accept WHERE role = 1 AND outcome IS NOT NULL"),
+    (
+        "firm after the end",
+        "UPDATE slots SET firm_at = bound_at WHERE role = 2 AND outcome IS NOT NULL AND firm_at IS NULL",
+    ),
     ("half an end", "UPDATE slots SET outcome = 4 WHERE role = 1 AND outcome IS NULL"),
     (
         "an outcome that does not exist",
@@ -198,8 +202,10 @@ pub(crate) async fn refuses(raw: &mut impl Raw) {
         assert!(done.is_err(), "{what}: not refused: {sql}");
         raw.run("ROLLBACK").await.ok();
     }
-    // The tables are not simply closed: the next slot may be bound once this one has ended.
+    // The tables are not simply closed: the other side may be reached elsewhere, and the next
+    // slot may be bound once this one has ended.
     let allowed = [
+        "UPDATE slots SET peer = accept WHERE role = 2 AND outcome IS NOT NULL",
         "UPDATE slots SET outcome = 4, shown = 'cancelled', ended_at = bound_at WHERE role = 1 AND outcome IS NULL",
         bind!("key", "slot + 1", "accept", "role = 1 AND slot = 1"),
     ];

@@ -97,6 +97,10 @@ pub(crate) fn progress(of: SlotRef, phase: RideState, wrong_codes: u8) -> Record
     Record::Progress { slot: of, phase, wrong_codes, at: at(70) }
 }
 
+pub(crate) fn moved(of: SlotRef, to: u8) -> Record {
+    Record::Peer { slot: of, peer: peer(to) }
+}
+
 pub(crate) fn ended(of: SlotRef, outcome: Outcome) -> Record {
     let shown = outcome.shown_as().expect("an outcome that is shown");
     let proof = (outcome == Outcome::Completed).then(|| id(77));

@@ -237,6 +237,14 @@ pub enum Record {
         /// When.
         at: Timestamp,
     },
+    /// W12: the other side of the slot has spoken through another transport identity, and
+    /// is reached there from now on. A store gives it back as the `peer` of [`Bound`].
+    Peer {
+        /// Which slot, ended or not.
+        slot: SlotRef,
+        /// The transport identity.
+        peer: PeerKey,
+    },
     /// W3, W6, W8: the slot has ended, and the next one of the chain is open.
     Ended {
         /// Which slot.

@@ -132,6 +132,10 @@ impl Memory {
                 Ok(())
             }
             Record::Bound(bound) => self.bind(bound),
+            Record::Peer { slot, peer } => self.change(slot, |row| {
+                row.bound.peer = *peer;
+                Ok(())
+            }),
             Record::Firm { slot, at } => self.change(slot, |row| {
                 match (row.firm, row.end) {
                     (Some(_), _) => {}

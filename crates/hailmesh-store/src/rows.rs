@@ -142,6 +142,7 @@ pub(crate) fn describe(record: &Record) -> String {
         Record::KeyErased { key: erased } => format!("erasing key {}", key(erased)),
         Record::SeqReserved { key: author, below } => format!("sequence below {below} of {}", key(author)),
         Record::Bound(bound) => format!("binding {}", of(&bound.slot)),
+        Record::Peer { slot, .. } => format!("another peer for {}", of(slot)),
         Record::Firm { slot, .. } => format!("firm {}", of(slot)),
         Record::Progress { slot, phase, .. } => format!("{} of {}", phase.name(), of(slot)),
         Record::Ended { slot, outcome, .. } => format!("end {} of {}", outcome.name(), of(slot)),

@@ -505,13 +505,14 @@ impl Marketplace {
     }
 
     /// The other side of a slot speaks through this peer now. It has proved to be that
-    /// side by signing, so that is where answers go.
+    /// side by signing, so that is where answers go, after a restart too (W12).
     pub(super) fn follow_peer(&mut self, now: Timestamp, slot: SlotRef, peer: Option<PeerKey>) {
         let (Some(peer), Some(deal)) = (peer, self.deals.get_mut(&slot)) else { return };
         // A driver's transport identity is its key (P3.1): nobody else speaks for it.
         if deal.role() == crate::journal::Role::Driver && deal.bound.peer != peer {
             deal.bound.peer = peer;
             self.outbox.redirect(&slot, peer, now);
+            self.persist(vec![crate::journal::Record::Peer { slot, peer }]);
             self.arm_outbox();
         }
     }

@@ -116,6 +116,9 @@ impl Marketplace {
                 continue;
             };
             let periods = market.config.timers;
+            // What waits for a rider goes where it spoke from last (W12).
+            let deal = market.deals.get(&slot).filter(|deal| deal.role() == Role::Driver);
+            let peer = deal.map_or(peer, Deal::peer);
             market.outbox.put(slot, statement, kind, peer, bytes, at.min(now), &periods);
         }
         market.rearm(now);
@@ -349,6 +352,11 @@ pub(super) fn add_to_draft(drafts: &mut BTreeMap<SlotRef, Draft>, record: Record
         Record::Bound(bound) => {
             let slot = bound.slot;
             drafts.entry(slot).or_default().bound = Some(bound);
+        }
+        Record::Peer { slot, peer } => {
+            if let Some(bound) = drafts.entry(slot).or_default().bound.as_mut() {
+                bound.peer = peer;
+            }
         }
         Record::Firm { slot, at } => drafts.entry(slot).or_default().firm = Some(at),
         Record::Progress { slot, phase, wrong_codes, at } => {

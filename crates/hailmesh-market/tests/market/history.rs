@@ -20,6 +20,7 @@ fn of_ride(world: &World, name: Name, ride: RideId) -> Vec<Record> {
     let belongs = |record: &&Record| match record {
         Record::Bound(bound) => slots.contains(&bound.slot),
         Record::Firm { slot, .. }
+        | Record::Peer { slot, .. }
         | Record::Progress { slot, .. }
         | Record::Ended { slot, .. }
         | Record::Statement { slot, .. }

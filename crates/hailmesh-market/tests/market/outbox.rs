@@ -85,6 +85,37 @@ fn a_rating_is_answered_where_it_comes_from() {
 }
 
 #[test]
+fn a_driver_that_starts_again_finds_the_rider_where_it_heard_it_last() {
+    for is_over in [false, true] {
+        let mut world = World::new(55);
+        let (driver, rider, ride) = firm_pair(&mut world);
+        world.run(2_000);
+        world.cut = BTreeSet::from([(driver, rider)]);
+        if is_over {
+            cancel(&mut world, driver);
+        }
+        // The rider speaks through another transport identity, and is heard, not answered.
+        world.crash(rider);
+        world.start(rider);
+        world.run(20_000);
+        if !is_over {
+            cancel(&mut world, driver);
+        }
+        // From now on the driver hears nothing: nor what is under way.
+        world.cut = BTreeSet::from([(rider, driver), (driver, rider)]);
+        world.run(1_000);
+        world.crash(driver);
+        world.cut = BTreeSet::from([(rider, driver)]);
+        world.start(driver);
+        let heard = world.run_until(5_000, |world| world.state(rider, ride) == Some(RideState::Void));
+        assert!(heard, "over before the rider moved: {is_over}");
+        world.cut.clear();
+        world.run(60_000);
+        assert_eq!(owed(&world, driver), BTreeSet::new());
+    }
+}
+
+#[test]
 fn a_rider_that_was_never_bound_is_told_once_that_a_hold_is_over() {
     let mut world = World::new(53);
     let driver = world.driver(HERE);

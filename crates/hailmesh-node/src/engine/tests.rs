@@ -224,6 +224,7 @@ fn earlier(records: &[Record], number: u64) -> (RideId, Vec<Record>) {
                 (bound.request, bound.accept) = (StatementId::from_bytes(id), StatementId::from_bytes(id));
             }
             Record::Firm { slot, .. }
+            | Record::Peer { slot, .. }
             | Record::Progress { slot, .. }
             | Record::Ended { slot, .. }
             | Record::Statement { slot, .. }

@@ -7,7 +7,7 @@ use std::fmt;
 
 use hailmesh_market::journal::SecretPurpose;
 use hailmesh_market::{Record, Role, SlotRef};
-use hailmesh_types::{AgreementId, PublicKey};
+use hailmesh_types::{AgreementId, PeerKey, PublicKey};
 use hailmesh_wire::{Outcome, RideState};
 
 use super::host::Host;
@@ -72,6 +72,8 @@ struct SideOf {
     host: u32,
     key: PublicKey,
     other: PublicKey,
+    /// Where the other side is reached.
+    peer: PeerKey,
     bound_ms: u64,
     firm_ms: Option<u64>,
     ended: Option<(Outcome, u64)>,
@@ -79,6 +81,16 @@ struct SideOf {
     /// has come: the car with FIRM, the destination with boarding.
     due_ms: Option<u64>,
     shown: bool,
+}
+
+/// Who must be able to find each other.
+pub(super) struct Parties {
+    pub(super) driver: u32,
+    /// The driver's key in the agreement.
+    pub(super) key: PublicKey,
+    pub(super) rider: u32,
+    /// Under which name the driver looks for the rider, by its journal.
+    pub(super) followed: Option<PeerKey>,
 }
 
 impl SideOf {
@@ -96,12 +108,12 @@ impl SideOf {
     }
 }
 
-/// Reads all journals; gives what is wrong with them. `reach` says since when two hosts can
+/// Reads all journals; gives what is wrong with them. `reach` says since when two parties can
 /// reach each other, if they can.
 pub(super) fn settled<'h>(
     hosts: impl Iterator<Item = &'h Host>,
     (calm_ms, end_ms): (u64, u64),
-    reach: &dyn Fn(u32, u32) -> Option<u64>,
+    reach: &dyn Fn(&Parties) -> Option<u64>,
 ) -> (Settled, Vec<String>) {
     let mut owners: BTreeMap<PublicKey, u32> = BTreeMap::new();
     let mut pairs: BTreeMap<AgreementId, [Option<SideOf>; 2]> = BTreeMap::new();
@@ -127,6 +139,7 @@ pub(super) fn settled<'h>(
                         host: host.id,
                         key: bound.slot.key,
                         other: bound.counterparty,
+                        peer: bound.peer,
                         bound_ms: at_ms,
                         firm_ms: None,
                         ended: None,
@@ -138,6 +151,11 @@ pub(super) fn settled<'h>(
                     let live = slots.values().filter(|(_, _, side)| side.ended.is_none()).count();
                     if live > 1 {
                         wrong.push(format!("the journal of host {} holds two live slots", host.id));
+                    }
+                }
+                Record::Peer { slot, peer } => {
+                    if let Some((_, _, side)) = slots.get_mut(slot) {
+                        side.peer = *peer;
                     }
                 }
                 Record::Firm { slot, .. } => {
@@ -174,15 +192,17 @@ pub(super) fn settled<'h>(
     }
     let mut settled = Settled::default();
     for [driver, rider] in pairs.into_values() {
-        if keys_of(&driver, &rider).into_iter().flatten().any(|key| lost.contains(&key)) {
+        let keys = keys_of(&driver, &rider);
+        if keys.into_iter().flatten().any(|key| lost.contains(&key)) {
             settled.given_up += 1;
         } else {
-            let hosts = keys_of(&driver, &rider).map(|key| key.and_then(|key| owners.get(&key)).copied());
-            let [Some(one), Some(other)] = hosts else {
+            let owner = |key: Option<PublicKey>| key.and_then(|key| Some((key, *owners.get(&key)?)));
+            let [Some((key, host)), Some((_, other))] = keys.map(owner) else {
                 wrong.push("a side of an agreement that is no key of anybody".to_owned());
                 continue;
             };
-            let met_ms = reach(one, other);
+            let followed = driver.map(|side| side.peer);
+            let met_ms = reach(&Parties { driver: host, key, rider: other, followed });
             let calm_ms = calm_ms.max(met_ms.unwrap_or(0));
             let apart = met_ms.is_none();
             judge(driver.as_ref(), rider.as_ref(), (calm_ms, end_ms), apart, &mut settled, &mut wrong);

@@ -58,15 +58,20 @@ impl World {
         }
     }
 
-    /// A host is gone at once; its journal stays.
+    /// A crash of the schedule.
     pub(crate) fn crash(&mut self, name: Name) {
+        self.hosts[name].crashes += 1;
+        self.stop(name);
+    }
+
+    /// A host is gone at once, and soon comes back; its journal stays.
+    pub(crate) fn stop(&mut self, name: Name) {
         self.note(|| format!("{name} crashes"));
         let host = &mut self.hosts[name];
         host.market = None;
         host.dying = false;
         host.awaits.clear();
         host.topics.clear();
-        host.crashes += 1;
         host.troubled_ms = self.now_ms + DOWN_MS + TROUBLE_MS;
         if self.fault == Some(Fault::LosesLastBatch) {
             let mut records = std::mem::take(&mut host.ledger.records);

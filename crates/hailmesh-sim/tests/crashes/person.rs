@@ -28,7 +28,7 @@ pub(crate) struct Person {
     looked_ms: u64,
     /// Rides asked for.
     tries: u32,
-    /// Has typed a wrong code, has disputed, has rated, has named another fare.
+    /// Has typed a wrong code, disputed, named another fare, or closed the app; has rated.
     erred: bool,
     rated: bool,
     /// The plan was carried out: nothing more is wanted.
@@ -170,6 +170,10 @@ impl World {
         self.hosts[name].person.done = false;
         let id = ride.ride;
         let (erred, mut errs) = (self.hosts[name].person.erred, false);
+        if way == RiderWay::StartsAgain && !erred && ride.state == RideState::EnRoute {
+            self.hosts[name].person.erred = true;
+            return self.stop(name);
+        }
         let command = match (ride.state, way) {
             (RideState::Committed, RiderWay::CancelsInDoubt) => Command::Cancel(id),
             (RideState::Firm | RideState::EnRoute, RiderWay::Cancels) => Command::Cancel(id),

@@ -24,7 +24,7 @@ pub(crate) struct Point {
 /// The clause of a batch, and what its records say.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct PointKind {
-    /// W1 to W11, or `-` for a note that nothing waits for: that something was heard.
+    /// W1 to W12, or `-` for a note that nothing waits for: that something was heard.
     pub(crate) clause: &'static str,
     /// The kinds of its records.
     pub(crate) records: String,
@@ -44,6 +44,7 @@ pub(crate) fn kind_of(records: &[Record], roles: &BTreeMap<PublicKey, Role>) -> 
         Record::OutboxPut { .. } | Record::OutboxDone { .. } => (0, "-"),
         Record::Statement { .. } | Record::Secret { .. } | Record::Progress { .. } => (1, "W7"),
         Record::SeqReserved { .. } => (2, "W10"),
+        Record::Peer { .. } => (2, "W12"),
         Record::Key(_) | Record::KeyErased { .. } => (3, "W9"),
         Record::Evidence { .. } | Record::Ban { .. } => (4, "W11"),
         Record::Firm { slot, .. } => (5, if is_driver(&slot.key) { "W2" } else { "W5" }),
@@ -62,6 +63,7 @@ pub(crate) fn kind_of(records: &[Record], roles: &BTreeMap<PublicKey, Role>) -> 
             Record::Ended { outcome, .. } => format!("{outcome:?}"),
             Record::Bound(_) => "Bound".to_owned(),
             Record::Firm { .. } => "Firm".to_owned(),
+            Record::Peer { .. } => "Peer".to_owned(),
             Record::Key(_) => "Key".to_owned(),
             Record::KeyErased { .. } => "KeyErased".to_owned(),
             Record::SeqReserved { .. } => "SeqReserved".to_owned(),

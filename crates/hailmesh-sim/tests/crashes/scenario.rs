@@ -40,6 +40,9 @@ pub(crate) enum RiderWay {
     Disputes,
     /// Ends the ride alone.
     EndsAlone,
+    /// Closes the app when the car is on its way, and opens it again: it has another
+    /// transport identity then.
+    StartsAgain,
 }
 
 /// A ride and who takes part.
@@ -128,6 +131,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         },
         Scenario { driver: DriverWay::PaysToll, rider: RiderWay::Disputes, again: true, ..plain("disputed") },
         Scenario { rider: RiderWay::EndsAlone, again: true, ..plain("rider-ends-alone") },
+        Scenario { rider: RiderWay::StartsAgain, again: true, ..plain("rider-starts-again") },
         Scenario {
             drivers: 2,
             tune: |config| config.timers.hedge_step = Duration::ZERO,

@@ -118,6 +118,7 @@ async fn apply<C: Execute>(c: &mut C, record: &Record) -> Result<(), Error> {
         Record::KeyErased { key } => erase_key(c, key).await,
         Record::SeqReserved { key, below } => reserve(c, key, *below).await,
         Record::Bound(bound) => bind(c, bound).await,
+        Record::Peer { slot, peer } => redirect(c, slot, peer).await,
         Record::Firm { slot, at } => firm(c, slot, *at).await,
         Record::Progress { slot, phase, wrong_codes, at } => {
             progress(c, slot, &Progress { phase: *phase, wrong_codes: *wrong_codes, at: *at }).await
@@ -207,6 +208,18 @@ async fn bind<C: Execute>(c: &mut C, bound: &Bound) -> Result<(), Error> {
     )
     .await
     .map(drop)
+}
+
+/// Where the other side is reached is all that may change of a slot that has ended.
+async fn redirect<C: Execute>(c: &mut C, slot: &SlotRef, peer: &PeerKey) -> Result<(), Error> {
+    let [key, lane, number] = name(slot)?;
+    let changed = c
+        .execute(
+            "UPDATE slots SET peer = $4 WHERE key = $1 AND lane = $2 AND slot = $3",
+            &[key, lane, number, peer.as_bytes().into()],
+        )
+        .await?;
+    if changed == 0 { Err(not_bound()) } else { Ok(()) }
 }
 
 async fn firm<C: Execute>(c: &mut C, slot: &SlotRef, at: Timestamp) -> Result<(), Error> {

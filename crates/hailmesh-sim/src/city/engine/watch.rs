@@ -13,7 +13,7 @@ use crate::city::fault::Mischief;
 use crate::city::host::{Arrival, EXCHANGE_MS};
 use crate::city::link::{Draws, is_cut};
 use crate::city::settings::Settings;
-use crate::city::settle::{Settled, settled};
+use crate::city::settle::{Parties, Settled, settled};
 use crate::city::shard::Shard;
 
 /// Drift from which on a clock counts as wrong, parts per million.
@@ -200,15 +200,17 @@ impl Engine {
                 counts.add(&mishaps.counts);
             }
         }
-        // A rider knows the name of its driver. A driver knows that of its rider's process
-        // only if it has heard from it, and then dials it. Who could not find each other may
-        // have met by chance, in the last moment.
-        let reach = |driver: u32, rider: u32| {
-            let named = watch.tried.contains(&(driver, self.peer(rider)));
+        // A rider knows its driver by the key of their agreement, which names a process until
+        // the driver replaces that key. A driver knows its rider's process only if it has heard
+        // from it: then it has that down, and dials it. Who could not find each other may have
+        // met by chance, in the last moment.
+        let reach = |pair: &Parties| {
+            let (driver, rider) = (pair.driver, pair.rider);
+            let present = self.peer(rider);
+            let follows = pair.followed == Some(present) || watch.tried.contains(&(driver, present));
+            let is_named = self.peer(driver) == pair.key.to_peer_key();
             let since = watch.since.get(&(driver.min(rider), driver.max(rider)));
-            let finds = self.are_connected(driver, rider)
-                || self.knows(rider, driver)
-                || (named && self.knows(driver, rider));
+            let finds = (is_named && self.knows(rider, driver)) || (follows && self.knows(driver, rider));
             finds.then(|| since.copied().unwrap_or(0))
         };
         let times = (self.shared.calm_from().unwrap_or(0), self.end_ms);

@@ -248,7 +248,10 @@ impl Person {
     /// Enters the code as often as it takes: a rider's node that is out of reach for a
     /// moment cannot be asked, and the driver is told so.
     pub(crate) async fn board(&self, ride: RideId, code: &str) {
+        let mut again = tokio::time::interval(Duration::from_millis(50));
+        let until = tokio::time::Instant::now() + DEADLINE;
         loop {
+            assert!(again.tick().await < until, "the rider is out of reach for too long");
             let seen = self.node.last_event_id();
             self.command(Command::Board(ride, code.to_owned())).await;
             let boarded = self

@@ -105,6 +105,33 @@ crashes! {
     a_rider_that_is_asked_for_its_word: Rider CompleteProposed;
 }
 
+/// The rider comes back under another identity, then the driver at another address: the
+/// driver finds the rider by what it wrote down (W12).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rider_and_then_its_driver_who_is_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let driver = Spec::driver().at_home(&folder.path().join("driver")).start().await;
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let rider = Spec::rider().at_home(&folder.path().join("rider")).knows(&driver).await;
+    let rider = rider.with(|settings| settings.network.listen = vec![format!("/ip4/127.0.0.1/tcp/{free}")]);
+    let rider = rider.start().await;
+    let ride = Ride::agreed(&driver, &rider, rider.request().await).await;
+    let (first, rider) = (rider.status().await, crashed(rider, ride.at_rider).await);
+    let second = rider.status().await;
+    assert_ne!(first.peer_id, second.peer_id);
+    assert_eq!(first.listen, second.listen);
+    // The driver hears of it.
+    ride.arrive(&driver, &rider).await;
+    let (first, driver) = (driver.status().await, crashed(driver, ride.at_driver).await);
+    let second = driver.status().await;
+    assert_eq!(first.peer_id, second.peer_id);
+    assert_ne!(first.listen, second.listen);
+    ride.board(&driver, &rider).await;
+    ride.complete(&driver, &rider).await;
+    driver.stop().await;
+    rider.stop().await;
+}
+
 /// Time enough to restart while the other side waits.
 fn patient(settings: &mut hailmesh_node::config::Settings) {
     settings.timers.hold_ms = 20_000;

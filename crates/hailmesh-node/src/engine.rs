@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use hailmesh_market::{
     Answer, AskId, Command, CommandError, Config as MarketConfig, DriverProfile, Event, Input, Keys,
-    Marketplace, Output, Role,
+    Marketplace, Output, Record, Role,
 };
 use hailmesh_net as net;
 use hailmesh_types::{GeoPoint, PeerKey, Timestamp};
@@ -44,9 +44,10 @@ const EVENTS_PER_TURN: usize = 64;
 /// How often the clock and the figures are looked at.
 const TICK: Duration = Duration::from_secs(1);
 /// How often good peers are written down.
-const REMEMBER: Duration = Duration::from_secs(60);
-/// When good peers are first written down after a start.
-const REMEMBER_FIRST: Duration = Duration::from_secs(5);
+pub(crate) const REMEMBER: Duration = Duration::from_secs(60);
+/// When good peers are written down after a start, and after anybody who is in a ride of this
+/// node has come from elsewhere: long enough for that peer to say where it listens.
+const REMEMBER_SOON: Duration = Duration::from_secs(5);
 /// How long a handshake in flight may delay the end.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// How long the very same problem is not told again.
@@ -108,7 +109,7 @@ pub(crate) struct Engine {
     pub(crate) halt: Option<Halt>,
     pub(crate) journal: Journal,
     pub(crate) mark: Option<Mark>,
-    pub(crate) commits: mpsc::Sender<Vec<Vec<hailmesh_market::Record>>>,
+    pub(crate) commits: mpsc::Sender<Vec<Vec<Record>>>,
     pub(crate) acks: mpsc::Receiver<Ack>,
     pub(crate) work: mpsc::UnboundedSender<hailmesh_market::WorkOrder>,
     pub(crate) work_done: mpsc::Receiver<Found>,
@@ -118,6 +119,8 @@ pub(crate) struct Engine {
     pub(crate) peers: BTreeMap<PeerKey, hailmesh_market::Origin>,
     pub(crate) connected_since: Option<Timestamp>,
     pub(crate) topics: BTreeSet<Topic>,
+    /// When good peers are written down next.
+    pub(crate) remember_at: Instant,
     /// The network is to follow the marketplace's new key.
     pub(crate) key_replaced: bool,
     /// The marketplace is to be rebuilt as soon as no commit is on its way.
@@ -137,10 +140,8 @@ impl Engine {
     pub(crate) async fn run(mut self) -> Result<(), NodeError> {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut remember = interval(REMEMBER);
-        remember.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // Soon the first time: a node that is killed young finds its way back, too.
-        remember.reset_after(REMEMBER_FIRST);
+        self.remember_soon();
         let mut ending: Option<Instant> = None;
         let mut handles_gone = false;
         let mut events = Vec::with_capacity(EVENTS_PER_TURN);
@@ -149,6 +150,7 @@ impl Engine {
                 break;
             }
             let timeout = self.next_timeout().unwrap_or_else(|| Instant::now() + TICK);
+            let remember_at = self.remember_at;
             tokio::select! {
                 biased;
                 Some(ack) = self.acks.recv() => self.on_ack(ack).await,
@@ -175,7 +177,7 @@ impl Engine {
                     }
                 }
                 _ = tick.tick() => self.on_tick().await,
-                _ = remember.tick() => self.remember_peers(),
+                () = sleep_until(remember_at) => self.remember_peers(),
             }
             if std::mem::take(&mut self.key_replaced) {
                 self.follow_key().await;
@@ -239,7 +241,12 @@ impl Engine {
     async fn collect(&mut self) {
         while let Some(output) = self.market.poll_output() {
             match output {
-                Output::Persist(records) => self.queue.push_batch(records),
+                Output::Persist(records) => {
+                    if records.iter().any(|record| matches!(record, Record::Bound(_) | Record::Peer { .. })) {
+                        self.remember_soon();
+                    }
+                    self.queue.push_batch(records);
+                }
                 Output::Judge { message, verdict } => self.judge(message, verdict).await,
                 output => self.queue.push(Effect::Output(output)),
             }
@@ -505,7 +512,13 @@ impl Engine {
         tracing::info!("stopped");
     }
 
-    fn remember_peers(&self) {
+    /// Good peers are to be written down before long.
+    pub(super) fn remember_soon(&mut self) {
+        self.remember_at = self.remember_at.min(Instant::now() + REMEMBER_SOON);
+    }
+
+    fn remember_peers(&mut self) {
+        self.remember_at = Instant::now() + REMEMBER;
         let (journal, link) = (self.journal.clone(), self.link.handle());
         tokio::spawn(async move {
             let good = link.good_peers().await;

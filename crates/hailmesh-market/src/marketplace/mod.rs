@@ -428,6 +428,12 @@ impl Marketplace {
         self.share_position(now);
     }
 
+    /// Whether this peer is the other side of an agreement that has not ended.
+    #[must_use]
+    pub fn is_bound_to(&self, peer: &PeerKey) -> bool {
+        self.deals.values().any(|deal| deal.ended.is_none() && deal.peer() == *peer)
+    }
+
     fn on_addresses(&mut self, now: Timestamp, addresses: Vec<Address>) {
         if self.addresses != addresses {
             self.addresses = addresses;

@@ -254,6 +254,9 @@ impl Engine {
         let bare = bare(addr);
         self.seen.bootstrap_failed.retain(|failed, _| *failed != bare);
         self.log.push(now, NodeEvent::PeerUp { peers: self.peers.len() });
+        if self.market.is_bound_to(&peer) {
+            self.remember_soon();
+        }
         self.input(Input::PeerConnected { peer, origin }).await;
     }
 

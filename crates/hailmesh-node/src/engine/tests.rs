@@ -210,6 +210,39 @@ async fn a_ride_survives_a_new_network_service() {
     driver.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_the_other_side_of_a_ride_listens_is_soon_written_down() {
+    let driver = run(Role::Driver, "test-remember", Vec::new()).await;
+    let known = |running: &Running| {
+        let store = running.journal.store().clone();
+        async move { store.peers().await.unwrap() }
+    };
+    // The first look at good peers is over before the rider comes.
+    let invite = driver.node.invite().await.unwrap();
+    let other = run(Role::Rider, "test-remember", vec![invite.clone()]).await;
+    let mut every = tokio::time::interval(Duration::from_millis(50));
+    let first = async {
+        while known(&driver).await.is_empty() {
+            every.tick().await;
+        }
+    };
+    timeout(DEADLINE, first).await.expect("good peers are written down");
+    let rider = run(Role::Rider, "test-remember", vec![invite]).await;
+    let ride = rider.request().await;
+    rider.until(ride, RideState::Firm).await;
+    let peer = rider.node.status().await.unwrap().snapshot.peer;
+    let then = async {
+        // The next look as a matter of course is a minute away, beyond the deadline.
+        while !known(&driver).await.iter().any(|(known, _)| *known == peer) {
+            every.tick().await;
+        }
+    };
+    timeout(DEADLINE, then).await.expect("the rider is written down");
+    for node in [rider, other, driver] {
+        node.stop().await;
+    }
+}
+
 /// The records of a ride, as if an earlier one had left the same.
 fn earlier(records: &[Record], number: u64) -> (RideId, Vec<Record>) {
     let then = Timestamp::from_millis(1_700_000_000_000 + number).unwrap();

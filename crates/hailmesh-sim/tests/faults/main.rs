@@ -14,7 +14,7 @@ const SEEDS: u64 = 5_000;
 /// Seeds among which a broken rule has to be found.
 const SEARCH: u64 = 1_000;
 const THREADS: usize = 2;
-/// Seeds beyond those in which something was wrong once (docs/guarantees.md, "What it found").
+/// Seeds beyond those in which something was wrong once (docs/guarantees.md, "What the faults found").
 const FOUND: [u64; 4] = [1_220_529, 1_227_542, 1_249_660, 1_260_107];
 
 /// The seed that is to be replayed alone.

@@ -105,7 +105,7 @@ pub struct Limits {
     pub witness_span: Duration,
     /// RELEASE(NOT_CHOSEN) sent for ACCEPTs nobody asked for.
     pub unasked_releases: Rate,
-    /// STATUS from one counterparty.
+    /// STATUS from one counterparty, and moves of it to another transport identity (W12).
     pub status: Rate,
     /// CHAIN_ASK from one counterparty.
     pub chain_ask: Rate,

@@ -44,10 +44,11 @@ const EVENTS_PER_TURN: usize = 64;
 /// How often the clock and the figures are looked at.
 const TICK: Duration = Duration::from_secs(1);
 /// How often good peers are written down.
-pub(crate) const REMEMBER: Duration = Duration::from_secs(60);
+const REMEMBER: Duration = Duration::from_secs(60);
 /// When good peers are written down after a start, and after anybody who is in a ride of this
-/// node has come from elsewhere: long enough for that peer to say where it listens.
-const REMEMBER_SOON: Duration = Duration::from_secs(5);
+/// node has come from elsewhere: long enough for that peer to say where it listens, and soon
+/// enough for a node that is killed young to find its way back.
+pub(crate) const REMEMBER_SOON: Duration = Duration::from_secs(5);
 /// How long a handshake in flight may delay the end.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// How long the very same problem is not told again.
@@ -140,8 +141,6 @@ impl Engine {
     pub(crate) async fn run(mut self) -> Result<(), NodeError> {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // Soon the first time: a node that is killed young finds its way back, too.
-        self.remember_soon();
         let mut ending: Option<Instant> = None;
         let mut handles_gone = false;
         let mut events = Vec::with_capacity(EVENTS_PER_TURN);

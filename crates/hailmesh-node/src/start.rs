@@ -257,7 +257,7 @@ impl Opening<'_> {
             peers: std::collections::BTreeMap::new(),
             connected_since: None,
             topics: std::collections::BTreeSet::new(),
-            remember_at: tokio::time::Instant::now() + crate::engine::REMEMBER,
+            remember_at: tokio::time::Instant::now() + crate::engine::REMEMBER_SOON,
             key_replaced: false,
             rebuild_due: false,
             seen: Seen::default(),

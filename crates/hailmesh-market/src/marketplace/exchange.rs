@@ -9,7 +9,7 @@ use hailmesh_wire::{
 };
 
 use crate::input::{AskId, ExchangeId, Origin};
-use crate::journal::SlotRef;
+use crate::journal::{Record, Role, SlotRef};
 use crate::limits::Limits;
 use crate::output::Output;
 
@@ -498,21 +498,25 @@ impl Marketplace {
         now: Timestamp,
         slot: SlotRef,
         statement: &Verified<T>,
-    ) -> Option<crate::journal::Record> {
+    ) -> Option<Record> {
         let deal = self.deals.get_mut(&slot)?;
         deal.heard = now;
         deal.note(statement, false)
     }
 
     /// The other side of a slot speaks through this peer now. It has proved to be that
-    /// side by signing, so that is where answers go, after a restart too (W12).
+    /// side by signing, so that is where answers go, after a restart too (W12). One that
+    /// moves oftener than P20 allows is followed with what it says later.
     pub(super) fn follow_peer(&mut self, now: Timestamp, slot: SlotRef, peer: Option<PeerKey>) {
         let (Some(peer), Some(deal)) = (peer, self.deals.get_mut(&slot)) else { return };
         // A driver's transport identity is its key (P3.1): nobody else speaks for it.
-        if deal.role() == crate::journal::Role::Driver && deal.bound.peer != peer {
+        if deal.role() == Role::Driver
+            && deal.bound.peer != peer
+            && self.moves.take(&deal.bound.counterparty, now)
+        {
             deal.bound.peer = peer;
             self.outbox.redirect(&slot, peer, now);
-            self.persist(vec![crate::journal::Record::Peer { slot, peer }]);
+            self.persist(vec![Record::Peer { slot, peer }]);
             self.arm_outbox();
         }
     }

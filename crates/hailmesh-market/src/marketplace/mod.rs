@@ -131,6 +131,8 @@ pub struct Marketplace {
     exchanges: Buckets<PeerKey>,
     sticky: Sticky,
     statuses: Buckets<PublicKey>,
+    /// How often a counterparty is followed to another transport identity: each time is a commit.
+    moves: Buckets<PublicKey>,
     evidence: Vec<PendingEvidence>,
     work: Vec<Work>,
     evidence_count: usize,
@@ -272,6 +274,7 @@ impl Marketplace {
             exchanges: Buckets::new(limits.exchanges, limits.peer_buckets, hash_key),
             sticky: Sticky::default(),
             statuses: Buckets::new(limits.status, limits.peer_buckets, hash_key),
+            moves: Buckets::new(limits.status, limits.peer_buckets, hash_key),
             evidence: Vec::new(),
             work: Vec::new(),
             evidence_count: 0,
@@ -420,8 +423,7 @@ impl Marketplace {
         self.outbox.wake(&peer, now);
         self.arm_outbox();
         // P8.8: on every connect, to every counterparty with something open.
-        let owed = |deal: &&Deal| deal.peer() == peer && deal.ended.is_none();
-        let slots: Vec<SlotRef> = self.deals.values().filter(owed).map(Deal::slot).collect();
+        let slots: Vec<SlotRef> = self.bound_to(&peer).collect();
         for slot in slots {
             self.send_status(now, slot);
         }
@@ -431,7 +433,11 @@ impl Marketplace {
     /// Whether this peer is the other side of an agreement that has not ended.
     #[must_use]
     pub fn is_bound_to(&self, peer: &PeerKey) -> bool {
-        self.deals.values().any(|deal| deal.ended.is_none() && deal.peer() == *peer)
+        self.bound_to(peer).next().is_some()
+    }
+
+    fn bound_to(&self, peer: &PeerKey) -> impl Iterator<Item = SlotRef> {
+        self.deals.values().filter(|deal| deal.ended.is_none() && deal.peer() == *peer).map(Deal::slot)
     }
 
     fn on_addresses(&mut self, now: Timestamp, addresses: Vec<Address>) {

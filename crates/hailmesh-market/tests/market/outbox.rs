@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use hailmesh_market::{Command, Record};
+use hailmesh_market::{Command, Config, Record};
 use hailmesh_types::{Private, StatementId, Text};
 use hailmesh_wire::{Attachment, Confirm, Frame, Kind, Release, RideState};
 
@@ -113,6 +113,28 @@ fn a_driver_that_starts_again_finds_the_rider_where_it_heard_it_last() {
         world.run(60_000);
         assert_eq!(owed(&world, driver), BTreeSet::new());
     }
+}
+
+#[test]
+fn a_rider_that_moves_all_the_time_costs_its_driver_few_records() {
+    let mut world = World::new(56);
+    let (driver, rider, _) = firm_pair(&mut world);
+    let elsewhere = world.add(None, Config::default());
+    let confirm = world.statements::<Confirm>(rider, Whose::Own).remove(0);
+    let peers = [world.peer(rider), world.peer(elsewhere)];
+    let moves = |world: &World| {
+        world.hosts[driver].journal.iter().filter(|record| matches!(record, Record::Peer { .. })).count()
+    };
+    assert_eq!(moves(&world), 0, "it has not moved yet");
+    for peer in peers.iter().cycle().take(40) {
+        world.say(*peer, driver, &confirm);
+    }
+    assert_eq!(moves(&world), 2, "the burst");
+    world.run(2_000);
+    for peer in peers {
+        world.say(peer, driver, &confirm);
+    }
+    assert_eq!(moves(&world), 3, "one in two seconds");
 }
 
 #[test]
